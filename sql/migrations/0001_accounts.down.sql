@@ -1,0 +1,1 @@
+DROP TABLE totals, signing_keys, revocations, sessions, memberships, workspaces, users;

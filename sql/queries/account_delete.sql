@@ -1,0 +1,17 @@
+-- Delete an account: sessions are revoked, the personal workspace is closed, the rest cascades.
+--   $1 user
+WITH revoked AS (
+    INSERT INTO revocations (session_id, expires_at)
+    SELECT id, expires_at FROM sessions WHERE user_id = $1
+    ON CONFLICT DO NOTHING
+), closed AS (
+    UPDATE workspaces SET closed_at = now()
+    WHERE personal AND id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = 'owner')
+), gone AS (
+    DELETE FROM users WHERE id = $1
+    RETURNING id
+), counted AS (
+    INSERT INTO totals AS t (name, shard, n) SELECT 'users', (random() * 7)::int, -1 FROM gone
+    ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n
+)
+SELECT id FROM gone

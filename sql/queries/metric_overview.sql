@@ -1,0 +1,27 @@
+-- The figures of GET /analytics/metrics.  $1 workspace, $2 first day, $3 day after the last
+WITH usage AS (
+    SELECT coalesce(sum(events), 0) AS events,
+           count(DISTINCT user_id) AS users,
+           coalesce(sum(events) FILTER (WHERE type = 'api_call'), 0) AS api_calls,
+           coalesce(sum(events) FILTER (WHERE type = 'tool_execution'), 0) AS tool_executions,
+           coalesce(sum(events) FILTER (WHERE type = 'session'), 0) AS sessions,
+           coalesce(sum(total) FILTER (WHERE type = 'session'), 0) AS session_seconds,
+           coalesce(sum(total) FILTER (WHERE type = 'cost'), 0) AS cost
+    FROM rollup_user_day
+    WHERE workspace_id = $1 AND day >= $2::date AND day < $3::date
+), peak AS (
+    SELECT extract(hour FROM hour AT TIME ZONE 'UTC')::int AS hour
+    FROM rollup_hour
+    WHERE workspace_id = $1 AND hour >= $2::date::timestamp AT TIME ZONE 'UTC'
+      AND hour < $3::date::timestamp AT TIME ZONE 'UTC'
+    GROUP BY 1
+    ORDER BY sum(events) DESC, 1
+    LIMIT 1
+)
+SELECT events, users, api_calls, tool_executions, sessions,
+       CASE WHEN sessions = 0 THEN 0 ELSE trim_scale(round(session_seconds / sessions, 6)) END,
+       trim_scale(cost),
+       CASE WHEN users = 0 THEN 0 ELSE trim_scale(round(cost / users, 6)) END,
+       CASE WHEN users = 0 THEN 0 ELSE trim_scale(round(api_calls::numeric / users, 6)) END,
+       (SELECT hour FROM peak)
+FROM usage

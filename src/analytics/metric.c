@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "analytics/metric.h"
+
+#include "analytics/period.h"
+#include "base/json.h"
+#include "http/validate.h"
+#include "queries.h"
+
+static const struct pg_statement OVERVIEW = {"metric_overview", sql_metric_overview};
+static const struct pg_statement USAGE = {"metric_usage", sql_metric_usage};
+
+static enum err read_days(struct request *request, int64_t fallback, struct period *ret_period)
+{
+    static const struct field QUERY[] = {{"days", FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL}};
+    struct value values[1];
+    enum err e = validate_query(request, QUERY, 1, values);
+    if (!e) {
+        period_last_days(ret_period, values[0].present ? values[0].integer : fallback);
+    }
+    return e;
+}
+
+enum err metric_overview(struct request *request, struct response *response)
+{
+    enum { DEFAULT_DAYS = 30 };
+    struct period period;
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+
+    enum err e = read_days(request, DEFAULT_DAYS, &period);
+    if (e) {
+        return e;
+    }
+    pg_int(&params, request->principal.workspace_id);
+    period_params(&period, &params);
+    e = pg_query(request->services->pg, &OVERVIEW, &params, &result);
+    if (e) {
+        return e;
+    }
+    JSON_AUTO answer = json_object_new_object();
+    json_add_int(answer, "days", period.days);
+    period_json(&period, answer);
+    json_add_int(answer, "total_metrics", pg_get_int(result, 0, 0));
+    json_add_int(answer, "active_users", pg_get_int(result, 0, 1));
+    json_add_int(answer, "api_calls", pg_get_int(result, 0, 2));
+    json_add_int(answer, "tool_executions", pg_get_int(result, 0, 3));
+    json_add_int(answer, "sessions", pg_get_int(result, 0, 4));
+    json_add_number(answer, "avg_session_duration", pg_get_text(result, 0, 5));
+    json_add_number(answer, "total_cost", pg_get_text(result, 0, 6));
+    json_add_number(answer, "cost_per_user", pg_get_text(result, 0, 7));
+    json_add_number(answer, "avg_api_calls_per_user", pg_get_text(result, 0, 8));
+    json_add_number(answer, "peak_usage_hour", pg_get_text(result, 0, 9));
+    response_json(response, 200, answer);
+    return ERR_OK;
+}
+
+enum err metric_usage(struct request *request, struct response *response)
+{
+    enum { DEFAULT_DAYS = 7 };
+    const char *user_id = request_param(request, "user_id");
+    struct period period;
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+
+    enum err e = read_days(request, DEFAULT_DAYS, &period);
+    if (e) {
+        return e;
+    }
+    pg_int(&params, request->principal.workspace_id);
+    period_params(&period, &params);
+    pg_text(&params, user_id);
+    e = pg_query(request->services->pg, &USAGE, &params, &result);
+    if (e) {
+        return e;
+    }
+    JSON_AUTO answer = json_object_new_object();
+    json_add_string(answer, "user_id", user_id);
+    json_add_int(answer, "days", period.days);
+    json_add_int(answer, "api_calls", pg_get_int(result, 0, 0));
+    json_add_int(answer, "tool_executions", pg_get_int(result, 0, 1));
+    json_add_number(answer, "total_cost", pg_get_text(result, 0, 2));
+    json_add_int(answer, "sessions", pg_get_int(result, 0, 3));
+    json_add_number(answer, "avg_session_duration", pg_get_text(result, 0, 4));
+    period_json(&period, answer);
+    response_json(response, 200, answer);
+    return ERR_OK;
+}

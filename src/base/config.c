@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { LINE_MAX_BYTES = 4096, SECRET_MIN_BYTES = 32 };
+
+enum setting_type {
+    TYPE_TEXT,
+    TYPE_SECRET, /* a text that may carry a password: masked when shown */
+    TYPE_LIST,   /* words; indented lines go on with the list */
+    TYPE_INT,
+    TYPE_BOOL,
+    TYPE_LEVEL,
+};
+
+struct setting {
+    const char *key;
+    enum setting_type type;
+    size_t offset;
+    const char *fallback; /* the default, as it would stand in the file */
+    int64_t min;          /* integers: bounds of the value; texts: of the length */
+    int64_t max;
+    const char *environment; /* variable that overrides, or NULL */
+    const char *help;
+};
+
+#define AT(member) offsetof(struct config, member)
+
+static const struct setting SETTINGS[] = {
+    {"database_url", TYPE_SECRET, AT(database_url), "dbname=tallygate", 1, 2000, "DATABASE_URL",
+     "PostgreSQL, as a libpq connection string or URI; several hosts give fail-over"},
+    {"redis_url", TYPE_SECRET, AT(redis_url), "", 0, 1000, "REDIS_URL",
+     "Redis, as redis://[user:password@]host[:port][/db] or unix:/path/to/socket; empty: run without"},
+    {"secret_key_file", TYPE_TEXT, AT(secret_key_file), "/etc/tallygate/secret.key", 1, 1000, "SECRET_KEY_FILE",
+     "file with the master secret, 32 to 512 bytes, readable by the service alone"},
+    {"issuer", TYPE_TEXT, AT(issuer), "https://localhost", 1, 255, NULL,
+     "the iss claim of access tokens: the URL by which clients know this service"},
+    {"audience", TYPE_TEXT, AT(audience), "tallygate", 1, 255, NULL, "the aud claim of access tokens"},
+    {"cors_origins", TYPE_LIST, AT(cors_origins), "", 0, 4000, NULL,
+     "origins that browsers may call from, separated by spaces, as in https://app.example.org; empty: none"},
+    {"log_level", TYPE_LEVEL, AT(log_level), "info", 0, 0, NULL, "error, warn, info or debug"},
+    {"access_token_ttl_s", TYPE_INT, AT(access_token_ttl_s), "900", 10, 86400, NULL,
+     "how long an access token is good for, in seconds"},
+    {"bcrypt_cost", TYPE_INT, AT(bcrypt_cost), "12", 4, 16, NULL,
+     "cost of password hashing, base-2 logarithm of the rounds; each step doubles the time"},
+    {"profile_requires_password", TYPE_BOOL, AT(profile_requires_password), "yes", 0, 0, NULL,
+     "whether a new password or address must come with current_password"},
+    {"auth_workers", TYPE_INT, AT(auth_workers), "1", 1, 64, NULL, "processes of the auth pool"},
+    {"auth_threads", TYPE_INT, AT(auth_threads), "4", 1, 64, NULL,
+     "request threads in each; as many passwords are hashed at once"},
+    {"ingest_workers", TYPE_INT, AT(ingest_workers), "1", 1, 64, NULL, "processes of the ingest pool"},
+    {"ingest_threads", TYPE_INT, AT(ingest_threads), "64", 1, 512, NULL,
+     "request threads in each; as many requests share a commit"},
+    {"api_workers", TYPE_INT, AT(api_workers), "2", 1, 64, NULL, "processes of the api pool"},
+    {"api_threads", TYPE_INT, AT(api_threads), "6", 1, 128, NULL,
+     "request threads in each; each holds one PostgreSQL connection once it needed one"},
+    {"drain_s", TYPE_INT, AT(drain_s), "30", 1, 600, NULL,
+     "how long a worker that is told to stop may finish what runs, in seconds"},
+    {"client_timeout_s", TYPE_INT, AT(client_timeout_s), "10", 1, 300, NULL,
+     "how long one read from or write to the web server may take, in seconds"},
+    {"database_timeout_ms", TYPE_INT, AT(database_timeout_ms), "5000", 100, 600000, NULL,
+     "limit on one statement, in milliseconds"},
+    {"database_connect_timeout_ms", TYPE_INT, AT(database_connect_timeout_ms), "2000", 100, 60000, NULL,
+     "limit on connecting to PostgreSQL, in milliseconds"},
+    {"redis_timeout_ms", TYPE_INT, AT(redis_timeout_ms), "200", 10, 10000, NULL,
+     "limit on connecting to Redis and on one command, in milliseconds"},
+    {"ingest_queue_events", TYPE_INT, AT(ingest_queue_events), "20000", 1000, 1000000, NULL,
+     "events that may wait in one worker; past that, recording answers 503"},
+    {"ingest_batch_events", TYPE_INT, AT(ingest_batch_events), "2000", 1, 10000, NULL,
+     "events that one transaction records at the most, but at least one request's"},
+    {"ingest_wait_ms", TYPE_INT, AT(ingest_wait_ms), "5000", 100, 60000, NULL,
+     "how long recording waits for the database before it answers 503, in milliseconds"},
+};
+
+static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
+
+static bool fail(char *ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static bool fail(char *ret_error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ret_error, CONFIG_ERROR_SIZE, format, args);
+    va_end(args);
+    return false;
+}
+
+static char **text_of(struct config *config, const struct setting *setting)
+{
+    return (char **)((char *)config + setting->offset);
+}
+
+static int64_t *number_of(struct config *config, const struct setting *setting)
+{
+    return (int64_t *)((char *)config + setting->offset);
+}
+
+static bool is_text(const struct setting *setting)
+{
+    return setting->type == TYPE_TEXT || setting->type == TYPE_SECRET || setting->type == TYPE_LIST;
+}
+
+static const struct setting *find_setting(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        if (strcmp(SETTINGS[i].key, key) == 0) {
+            return &SETTINGS[i];
+        }
+    }
+    return NULL;
+}
+
+/* Set from text; `reason` gets a phrase that never repeats the value of a secret. */
+static bool set_value(struct config *config, const struct setting *setting, const char *value, bool append,
+                      char *reason, size_t reason_size)
+{
+    if (is_text(setting)) {
+        char **text = text_of(config, setting);
+        size_t before = append && *text ? strlen(*text) : 0;
+        size_t length = before + (before ? 1 : 0) + strlen(value);
+        if (length < (size_t)setting->min || length > (size_t)setting->max) {
+            snprintf(reason, reason_size, "must be %lld to %lld characters long", (long long)setting->min,
+                     (long long)setting->max);
+            return false;
+        }
+        char *joined = mem_alloc(length + 1);
+        snprintf(joined, length + 1, "%s%s%s", before ? *text : "", before ? " " : "", value);
+        free(*text);
+        *text = joined;
+        return true;
+    }
+    int64_t *number = number_of(config, setting);
+    if (setting->type == TYPE_BOOL) {
+        bool yes = strcmp(value, "yes") == 0 || strcmp(value, "on") == 0 || strcmp(value, "true") == 0;
+        bool no = strcmp(value, "no") == 0 || strcmp(value, "off") == 0 || strcmp(value, "false") == 0;
+        *number = yes;
+        snprintf(reason, reason_size, "must be yes or no");
+        return yes || no;
+    }
+    if (setting->type == TYPE_LEVEL) {
+        for (size_t i = 0; i < ARRAY_SIZE(LEVELS); i++) {
+            if (strcmp(LEVELS[i], value) == 0) {
+                *number = (int64_t)i;
+                return true;
+            }
+        }
+        snprintf(reason, reason_size, "must be error, warn, info or debug");
+        return false;
+    }
+    char *end;
+    errno = 0;
+    long long parsed = strtoll(value, &end, 10);
+    if (errno || end == value || *end || parsed < setting->min || parsed > setting->max) {
+        snprintf(reason, reason_size, "must be a whole number from %lld to %lld", (long long)setting->min,
+                 (long long)setting->max);
+        return false;
+    }
+    *number = parsed;
+    return true;
+}
+
+/* What the reader of inih and our handler share. inih hands on no line number, but it calls the
+ * handler right after it read a line, so counting in the reader tells it. */
+struct reading {
+    struct config *config;
+    const char *path;
+    FILE *file;
+    char *error;
+    int line;
+    bool indented; /* the current line goes on with the one before */
+    bool too_long;
+    bool failed;
+    bool seen[ARRAY_SIZE(SETTINGS)];
+};
+
+static char *read_line(char *line, int size, void *stream)
+{
+    struct reading *reading = stream;
+    if (reading->failed || !fgets(line, size, reading->file)) {
+        return NULL;
+    }
+    reading->line++;
+    reading->indented = line[0] == ' ' || line[0] == '\t';
+    if (!strchr(line, '\n') && !feof(reading->file)) {
+        reading->too_long = true;
+        reading->failed = true;
+        fail(reading->error, "%s:%d: the line is longer than %d bytes", reading->path, reading->line, size - 2);
+        return NULL;
+    }
+    return line;
+}
+
+static int take_setting(void *user, const char *section, const char *key, const char *value)
+{
+    struct reading *reading = user;
+    char reason[128] = "";
+    if (reading->failed) {
+        return 0;
+    }
+    reading->failed = true;
+    if (*section) {
+        fail(reading->error, "%s:%d: sections such as [%s] are not used here", reading->path, reading->line, section);
+        return 0;
+    }
+    const struct setting *setting = find_setting(key);
+    if (!setting) {
+        fail(reading->error, "%s:%d: unknown key '%s'", reading->path, reading->line, key);
+        return 0;
+    }
+    size_t index = (size_t)(setting - SETTINGS);
+    bool append = reading->seen[index] && reading->indented && setting->type == TYPE_LIST;
+    if (reading->seen[index] && !append) {
+        fail(reading->error, "%s:%d: '%s' is set twice", reading->path, reading->line, key);
+        return 0;
+    }
+    if (!set_value(reading->config, setting, value, append, reason, sizeof(reason))) {
+        fail(reading->error, "%s:%d: %s %s", reading->path, reading->line, key, reason);
+        return 0;
+    }
+    reading->seen[index] = true;
+    reading->failed = false;
+    return 1;
+}
+
+static bool read_file(struct config *config, const char *path, char *ret_error)
+{
+    struct reading reading = {.config = config, .path = path, .error = ret_error};
+    reading.file = fopen(path, "re");
+    if (!reading.file) {
+        return fail(ret_error, "%s: cannot be read: %s", path, strerror(errno));
+    }
+    ini_use_stack = false;
+    ini_max_line = LINE_MAX_BYTES;
+    ini_initial_alloc = LINE_MAX_BYTES;
+    int bad_line = ini_parse_stream(read_line, &reading, take_setting, &reading);
+    bool read_error = ferror(reading.file) != 0;
+    fclose(reading.file);
+    if (reading.failed) {
+        return false;
+    }
+    if (read_error) {
+        return fail(ret_error, "%s: cannot be read: %s", path, strerror(EIO));
+    }
+    if (bad_line) {
+        return fail(ret_error, "%s:%d: expected 'key = value'", path, bad_line);
+    }
+    return true;
+}
+
+bool config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE])
+{
+    char reason[128];
+    *config = (struct config){0};
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        if (!set_value(config, &SETTINGS[i], SETTINGS[i].fallback, false, reason, sizeof(reason))) {
+            return fail(ret_error, "default of %s: %s", SETTINGS[i].key, reason);
+        }
+    }
+    if (path && !read_file(config, path, ret_error)) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        const char *value = SETTINGS[i].environment ? getenv(SETTINGS[i].environment) : NULL;
+        if (value && !set_value(config, &SETTINGS[i], value, false, reason, sizeof(reason))) {
+            return fail(ret_error, "environment variable %s: %s", SETTINGS[i].environment, reason);
+        }
+    }
+    return true;
+}
+
+bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE])
+{
+    const char *path = config->secret_key_file;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fail(ret_error, "secret_key_file %s: cannot be read: %s", path, strerror(errno));
+    }
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return fail(ret_error, "secret_key_file %s: is not a regular file", path);
+    }
+    if (st.st_mode & (S_IRWXG | S_IRWXO)) {
+        close(fd);
+        return fail(ret_error, "secret_key_file %s: others can read it (mode %03o); chmod 0600 it", path,
+                    (unsigned)(st.st_mode & 0777));
+    }
+    ssize_t n = read(fd, config->secret, sizeof(config->secret));
+    int saved_errno = errno;
+    close(fd);
+    if (n < 0) {
+        return fail(ret_error, "secret_key_file %s: cannot be read: %s", path, strerror(saved_errno));
+    }
+    while (n > 0 && (config->secret[n - 1] == '\n' || config->secret[n - 1] == '\r')) {
+        n--;
+    }
+    if (n < SECRET_MIN_BYTES) {
+        return fail(ret_error, "secret_key_file %s: holds %zd bytes; at least %d are needed", path, n,
+                    SECRET_MIN_BYTES);
+    }
+    if (st.st_size > CONFIG_SECRET_MAX) {
+        return fail(ret_error, "secret_key_file %s: is longer than %d bytes", path, CONFIG_SECRET_MAX);
+    }
+    config->secret_length = (size_t)n;
+    return true;
+}
+
+void config_show(const struct config *config, FILE *out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        const struct setting *setting = &SETTINGS[i];
+        const char *at = (const char *)config + setting->offset;
+        fprintf(out, "# %s\n%s = ", setting->help, setting->key);
+        if (is_text(setting)) {
+            const char *text = *(char *const *)at;
+            fprintf(out, "%s\n", setting->type == TYPE_SECRET && *text ? "(hidden)" : text);
+            continue;
+        }
+        int64_t number = *(const int64_t *)at;
+        if (setting->type == TYPE_BOOL) {
+            fprintf(out, "%s\n", number ? "yes" : "no");
+        } else if (setting->type == TYPE_LEVEL) {
+            fprintf(out, "%s\n", LEVELS[number]);
+        } else {
+            fprintf(out, "%lld\n", (long long)number);
+        }
+    }
+}
+
+void config_list_keys(FILE *out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        fprintf(out, "%s\n", SETTINGS[i].key);
+    }
+}
+
+void config_free(struct config *config)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        if (is_text(&SETTINGS[i])) {
+            char **text = text_of(config, &SETTINGS[i]);
+            free(*text);
+            *text = NULL;
+        }
+    }
+    crypto_wipe(config->secret, sizeof(config->secret));
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings. One table in config.c holds each key's type, default, bounds and help; it serves
+ * reading, checking, --show-config and the check that tallygate.conf(5) names every key.
+ *
+ * Order of precedence: environment (DATABASE_URL, REDIS_URL, SECRET_KEY_FILE), file, default.
+ */
+#ifndef TALLYGATE_BASE_CONFIG_H
+#define TALLYGATE_BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CONFIG_SECRET_MAX = 512, CONFIG_ERROR_SIZE = 512 };
+
+struct config {
+    char *database_url;
+    char *redis_url;
+    char *secret_key_file;
+    char *issuer;
+    char *audience;
+    char *cors_origins; /* separated by white space */
+    int64_t log_level;  /* enum log_level */
+    int64_t access_token_ttl_s;
+    int64_t bcrypt_cost;
+    int64_t profile_requires_password; /* 0 or 1 */
+    int64_t auth_workers;
+    int64_t auth_threads;
+    int64_t ingest_workers;
+    int64_t ingest_threads;
+    int64_t api_workers;
+    int64_t api_threads;
+    int64_t drain_s;
+    int64_t client_timeout_s;
+    int64_t database_timeout_ms;
+    int64_t database_connect_timeout_ms;
+    int64_t redis_timeout_ms;
+    int64_t ingest_queue_events;
+    int64_t ingest_batch_events;
+    int64_t ingest_wait_ms;
+
+    /* Not a setting: what secret_key_file holds. */
+    uint8_t secret[CONFIG_SECRET_MAX];
+    size_t secret_length;
+};
+
+/* Read defaults, then `path`, then the environment. On failure ret_error says in one line which
+ * file, line, key and why. `path` may be NULL for defaults alone. Free with config_free() either way. */
+bool config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE]);
+/* Read the master secret into config->secret: at least 32 bytes, not readable by group or others. */
+bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE]);
+/* Print every setting as `key = value` with its help as a comment; secrets are masked. */
+void config_show(const struct config *config, FILE *out);
+/* Print the keys alone, one a line. */
+void config_list_keys(FILE *out);
+void config_free(struct config *config);
+
+#endif

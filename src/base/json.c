@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scanner is one pass over the bytes with a stack of container kinds, so its depth is bounded
+ * without recursion. It keeps no copy and allocates nothing. tests/unit/test_json.c walks it and
+ * json-c over the cases of RFC 8259's grammar; tests/fuzz holds the two against each other.
+ */
+#include "base/json.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+
+struct scanner {
+    const char *start;
+    const char *at;
+    const char *end;
+    const char *reason;
+    bool nul_escape;  /* the string that was read last holds \u0000 */
+    bool nul_in_name; /* any name does */
+};
+
+static bool fail(struct scanner *s, const char *reason)
+{
+    s->reason = reason;
+    return false;
+}
+
+static int peek(const struct scanner *s)
+{
+    return s->at < s->end ? (unsigned char)*s->at : -1;
+}
+
+static void skip_space(struct scanner *s)
+{
+    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')) {
+        s->at++;
+    }
+}
+
+static bool scan_word(struct scanner *s, const char *word)
+{
+    size_t n = strlen(word);
+    if ((size_t)(s->end - s->at) < n || memcmp(s->at, word, n) != 0) {
+        return fail(s, "expected a value");
+    }
+    s->at += n;
+    return true;
+}
+
+static bool is_digit(int c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool scan_digits(struct scanner *s)
+{
+    if (!is_digit(peek(s))) {
+        return fail(s, "a digit is missing in a number");
+    }
+    while (is_digit(peek(s))) {
+        s->at++;
+    }
+    return true;
+}
+
+/* json-c clamps integers past 64 bits and reads huge reals as infinity, both without a word. */
+static bool number_fits(const char *text, size_t length, bool is_real)
+{
+    enum { SHORT_INTEGER = 18, LONGEST = 1100 };
+    char copy[LONGEST + 1];
+    if (!is_real && length <= SHORT_INTEGER) {
+        return true;
+    }
+    if (length > LONGEST) {
+        return false;
+    }
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    errno = 0;
+    if (is_real) {
+        return isfinite(strtod(copy, NULL));
+    }
+    if (copy[0] == '-') {
+        (void)strtoll(copy, NULL, 10);
+    } else {
+        (void)strtoull(copy, NULL, 10);
+    }
+    return errno != ERANGE;
+}
+
+static bool scan_number(struct scanner *s)
+{
+    const char *start = s->at;
+    bool is_real = false;
+    if (peek(s) == '-') {
+        s->at++;
+    }
+    if (peek(s) == '0') {
+        s->at++;
+        if (is_digit(peek(s))) {
+            return fail(s, "a number starts with a zero");
+        }
+    } else if (!scan_digits(s)) {
+        return false;
+    }
+    if (peek(s) == '.') {
+        is_real = true;
+        s->at++;
+        if (!scan_digits(s)) {
+            return false;
+        }
+    }
+    if (peek(s) == 'e' || peek(s) == 'E') {
+        is_real = true;
+        s->at++;
+        if (peek(s) == '+' || peek(s) == '-') {
+            s->at++;
+        }
+        if (!scan_digits(s)) {
+            return false;
+        }
+    }
+    if (!number_fits(start, (size_t)(s->at - start), is_real)) {
+        s->at = start;
+        return fail(s, "a number is out of range");
+    }
+    return true;
+}
+
+/* Four hex digits after `\u`; -1 when they are not there. */
+static int scan_hex4(struct scanner *s)
+{
+    int value = 0;
+    if (s->end - s->at < 4) {
+        return -1;
+    }
+    for (int i = 0; i < 4; i++) {
+        char c = *s->at++;
+        int digit = is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        if (digit < 0) {
+            return -1;
+        }
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+static bool scan_escape(struct scanner *s)
+{
+    s->at++; /* the backslash */
+    int c = peek(s);
+    if (c < 0 || c == 0 || !strchr("\"\\/bfnrtu", c)) {
+        return fail(s, "an escape in a string is not one of JSON's");
+    }
+    s->at++;
+    if (c != 'u') {
+        return true;
+    }
+    int unit = scan_hex4(s);
+    if (unit < 0) {
+        return fail(s, "\\u needs four hex digits");
+    }
+    if (unit < 0xd800 || unit > 0xdfff) {
+        s->nul_escape |= unit == 0;
+        return true;
+    }
+    bool pair = unit < 0xdc00 && s->end - s->at >= 6 && s->at[0] == '\\' && s->at[1] == 'u';
+    if (pair) {
+        s->at += 2;
+        int low = scan_hex4(s);
+        pair = low >= 0xdc00 && low <= 0xdfff;
+    }
+    return pair || fail(s, "a surrogate stands alone");
+}
+
+static bool scan_string(struct scanner *s)
+{
+    s->at++; /* the quote */
+    s->nul_escape = false;
+    while (s->at < s->end) {
+        unsigned char c = (unsigned char)*s->at;
+        if (c == '"') {
+            s->at++;
+            return true;
+        }
+        if (c == '\\') {
+            if (!scan_escape(s)) {
+                return false;
+            }
+        } else if (c < 0x20) {
+            return fail(s, "a control character stands unescaped in a string");
+        } else if (c < 0x80) {
+            s->at++;
+        } else {
+            size_t n = utf8_sequence(s->at, (size_t)(s->end - s->at));
+            if (n == 0) {
+                return fail(s, "the text is not valid UTF-8");
+            }
+            s->at += n;
+        }
+    }
+    return fail(s, "a string is not closed");
+}
+
+static bool scan_scalar(struct scanner *s)
+{
+    switch (peek(s)) {
+    case '"':
+        return scan_string(s);
+    case 't':
+        return scan_word(s, "true");
+    case 'f':
+        return scan_word(s, "false");
+    case 'n':
+        return scan_word(s, "null");
+    case -1:
+        return fail(s, "the text ends too early");
+    default:
+        if (peek(s) == '-' || is_digit(peek(s))) {
+            return scan_number(s);
+        }
+        return fail(s, "expected a value");
+    }
+}
+
+static bool scan_name(struct scanner *s)
+{
+    skip_space(s);
+    if (peek(s) != '"') {
+        return fail(s, "expected a name in double quotes");
+    }
+    if (!scan_string(s)) {
+        return false;
+    }
+    s->nul_in_name |= s->nul_escape;
+    skip_space(s);
+    if (peek(s) != ':') {
+        return fail(s, "expected a colon after a name");
+    }
+    s->at++;
+    return true;
+}
+
+/* One value with everything in it. Each turn of the loop reads the start of a value; the inner one
+ * closes containers until one goes on. */
+static bool scan_value(struct scanner *s)
+{
+    char stack[JSON_DEPTH_MAX]; /* '{' or '[' */
+    size_t depth = 0;
+
+    for (;;) {
+        skip_space(s);
+        int c = peek(s);
+        if (c == '{' || c == '[') {
+            if (depth == JSON_DEPTH_MAX) {
+                return fail(s, "the nesting is too deep");
+            }
+            stack[depth++] = (char)c;
+            s->at++;
+            skip_space(s);
+            if (peek(s) != (c == '{' ? '}' : ']')) {
+                if (c == '{' && !scan_name(s)) {
+                    return false;
+                }
+                continue;
+            }
+        } else if (!scan_scalar(s)) {
+            return false;
+        }
+        for (;;) {
+            if (depth == 0) {
+                return true;
+            }
+            char open = stack[depth - 1];
+            skip_space(s);
+            c = peek(s);
+            if (c == (open == '{' ? '}' : ']')) {
+                s->at++;
+                depth--;
+                continue;
+            }
+            if (c != ',') {
+                return fail(s, c < 0 ? "the text ends too early" : "expected a comma or the end of a list or object");
+            }
+            s->at++;
+            if (open == '{' && !scan_name(s)) {
+                return false;
+            }
+            break;
+        }
+    }
+}
+
+static bool scan_text(struct scanner *s, struct json_fault *ret_fault)
+{
+    bool ok = scan_value(s);
+    if (ok) {
+        skip_space(s);
+        ok = s->at == s->end || fail(s, "something follows the value");
+    }
+    if (!ok) {
+        *ret_fault = (struct json_fault){.offset = (size_t)(s->at - s->start), .reason = s->reason};
+    }
+    return ok;
+}
+
+bool json_scan(const char *text, size_t length, struct json_fault *ret_fault)
+{
+    struct scanner s = {.start = text, .at = text, .end = text + length};
+    return scan_text(&s, ret_fault);
+}
+
+bool json_parse(const char *text, size_t length, struct json_object **ret_value,
+                struct json_fault *ret_fault)
+{
+    if (length > INT32_MAX) {
+        *ret_fault = (struct json_fault){.reason = "the text is too long"};
+        return false;
+    }
+    struct scanner s = {.start = text, .at = text, .end = text + length};
+    if (!scan_text(&s, ret_fault)) {
+        return false;
+    }
+    if (s.nul_in_name) {
+        *ret_fault = (struct json_fault){.reason = "a name holds U+0000"}; /* json-c would cut it there */
+        return false;
+    }
+    /* json-c counts the scalar inside as a level of its own. */
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
+    if (!tokener) {
+        *ret_fault = (struct json_fault){.reason = "out of memory"};
+        return false;
+    }
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
+    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
+    if (json_tokener_get_error(tokener) == json_tokener_continue) {
+        /* A number at the very end has no terminator; json-c wants to see one. */
+        value = json_tokener_parse_ex(tokener, " ", 1);
+    }
+    enum json_tokener_error error = json_tokener_get_error(tokener);
+    json_tokener_free(tokener);
+    if (error != json_tokener_success) {
+        json_object_put(value);
+        *ret_fault = (struct json_fault){.reason = json_tokener_error_desc(error)};
+        return false;
+    }
+    *ret_value = value;
+    return true;
+}
+
+bool json_has_nul(struct json_object *value)
+{
+    switch (json_object_get_type(value)) {
+    case json_type_string:
+        return memchr(json_object_get_string(value), '\0', (size_t)json_object_get_string_len(value)) != NULL;
+    case json_type_array:
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            if (json_has_nul(json_object_array_get_idx(value, i))) {
+                return true;
+            }
+        }
+        return false;
+    case json_type_object: {
+        json_object_object_foreach(value, name, member)
+        {
+            (void)name; /* json_parse() lets no name with U+0000 through */
+            if (json_has_nul(member)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    default:
+        return false;
+    }
+}
+
+const char *json_text(struct json_object *value, size_t *ret_length)
+{
+    const char *text = json_object_to_json_string_length(
+        value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, ret_length);
+    if (!text) {
+        abort(); /* json-c fails here only when memory is out */
+    }
+    return text;
+}
+
+void json_add(struct json_object *object, const char *name, struct json_object *value)
+{
+    if (json_object_object_add_ex(object, name, value, JSON_C_OBJECT_ADD_CONSTANT_KEY) != 0) {
+        abort();
+    }
+}
+
+void json_add_string(struct json_object *object, const char *name, const char *text_or_null)
+{
+    json_add(object, name, text_or_null ? json_object_new_string(text_or_null) : NULL);
+}
+
+void json_add_int(struct json_object *object, const char *name, int64_t value)
+{
+    json_add(object, name, json_object_new_int64(value));
+}
+
+struct json_object *json_number(const char *decimal)
+{
+    return json_object_new_double_s(strtod(decimal, NULL), decimal);
+}
+
+void json_add_number(struct json_object *object, const char *name, const char *decimal_or_null)
+{
+    json_add(object, name, decimal_or_null ? json_number(decimal_or_null) : NULL);
+}
+
+void json_add_time(struct json_object *object, const char *name, int64_t us)
+{
+    char text[CLOCK_TEXT_SIZE];
+    clock_format(us, text);
+    json_add_string(object, name, text);
+}
+
+void json_cleanup(struct json_object **value)
+{
+    json_object_put(*value);
+}

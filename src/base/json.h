@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON at the door. json-c reads more than RFC 8259 allows (NaN, `1.`, single quotes, raw control
+ * characters, numbers that it clamps), so every text passes a scanner of ours first, which accepts
+ * exactly the RFC's grammar; json-c then builds the tree.
+ *
+ * Beyond the grammar the scanner refuses what could not be kept faithfully: broken UTF-8, lone
+ * surrogate escapes, nesting past JSON_DEPTH_MAX, integers outside 64 bits, and numbers that no
+ * double can hold. Of a repeated name the last value counts, as nearly everywhere.
+ */
+#ifndef TALLYGATE_BASE_JSON_H
+#define TALLYGATE_BASE_JSON_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { JSON_DEPTH_MAX = 32 };
+
+struct json_fault {
+    size_t offset;      /* bytes from the start */
+    const char *reason; /* a static phrase, as in "a string is not closed" */
+};
+
+/* Check `text` against RFC 8259 and the limits above. False fills *ret_fault. */
+bool json_scan(const char *text, size_t length, struct json_fault *ret_fault);
+
+/* Scan and build. The tree is the caller's (json_object_put, or JSON_AUTO). A valid `null` gives
+ * true and NULL. */
+bool json_parse(const char *text, size_t length, struct json_object **ret_value,
+                struct json_fault *ret_fault);
+
+/* Whether any string or name in the tree holds U+0000, which PostgreSQL's text cannot keep. */
+bool json_has_nul(struct json_object *value);
+
+/* The compact text of a tree; it lives as long as the tree and until the next call on it. Never
+ * NULL. */
+const char *json_text(struct json_object *value, size_t *ret_length);
+
+/* Build answers: add to `object` under `name`; the name must be a string literal. */
+void json_add(struct json_object *object, const char *name, struct json_object *value);
+void json_add_string(struct json_object *object, const char *name, const char *text_or_null);
+void json_add_int(struct json_object *object, const char *name, int64_t value);
+/* A number whose decimal text is kept as it stands, as PostgreSQL's numeric prints it. NULL reads
+ * as JSON null. */
+void json_add_number(struct json_object *object, const char *name, const char *decimal_or_null);
+struct json_object *json_number(const char *decimal);
+/* Times are RFC 3339 in UTC. */
+void json_add_time(struct json_object *object, const char *name, int64_t us);
+
+void json_cleanup(struct json_object **value);
+#define JSON_AUTO __attribute__((cleanup(json_cleanup))) struct json_object *
+
+#endif

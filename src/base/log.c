@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+
+enum { LINE_MAX_BYTES = 8192, MESSAGE_MAX_BYTES = 2048 };
+
+static const char *const LEVEL_NAMES[] = {
+    [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"};
+
+static struct {
+    const char *service;
+    const char *pool;
+    enum log_level level;
+} setup = {"tallygate", NULL, LOG_LEVEL_INFO};
+
+static _Thread_local const struct log_request *current;
+
+void log_setup(const char *service, const char *pool, enum log_level level)
+{
+    setup.service = service;
+    setup.pool = pool;
+    setup.level = level;
+}
+
+void log_set_request(const struct log_request *request)
+{
+    current = request;
+}
+
+static void put_member(struct buf *line, const char *name, const char *text)
+{
+    if (text) {
+        buf_printf(line, ",\"%s\":", name);
+        buf_put_json_string(line, text, strlen(text));
+    }
+}
+
+static void start_line(struct buf *line, enum log_level level)
+{
+    char now[CLOCK_TEXT_SIZE];
+    clock_format(clock_now_us(), now);
+    buf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"", now, LEVEL_NAMES[level],
+               setup.service);
+    put_member(line, "pool", setup.pool);
+    buf_printf(line, ",\"pid\":%d", (int)getpid());
+    if (current) {
+        put_member(line, "request_id", current->request_id);
+        put_member(line, "trace_id", current->trace_id);
+        put_member(line, "method", current->method);
+        put_member(line, "route", current->route);
+        if (current->user_id) {
+            buf_printf(line, ",\"user_id\":%lld", (long long)current->user_id);
+        }
+    }
+}
+
+static void end_line(struct buf *line)
+{
+    buf_puts(line, "}\n");
+    size_t done = 0;
+    while (!line->overflow && done < line->length) {
+        ssize_t n = write(STDERR_FILENO, line->data + done, line->length - done);
+        if (n < 0 && errno != EINTR) {
+            break; /* nowhere left to say it */
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    buf_reset(line);
+}
+
+/* Each thread keeps its line's memory; it goes with the process. */
+static struct buf *line_buffer(void)
+{
+    static _Thread_local struct buf line;
+    if (!line.max_bytes) {
+        buf_init(&line, LINE_MAX_BYTES * 2);
+    }
+    return &line;
+}
+
+static void log_line(enum log_level level, const char *format, va_list args)
+{
+    if (level > setup.level) {
+        return;
+    }
+    int saved_errno = errno;
+    char message[MESSAGE_MAX_BYTES];
+    vsnprintf(message, sizeof(message), format, args);
+    size_t length = strlen(message);
+    while (length && (message[length - 1] == '\n' || message[length - 1] == ' ')) {
+        message[--length] = '\0'; /* libpq ends its messages with a newline */
+    }
+    struct buf *line = line_buffer();
+    start_line(line, level);
+    put_member(line, "message", message);
+    end_line(line);
+    errno = saved_errno;
+}
+
+#define DEFINE_LOG(function, level)             \
+    void function(const char *format, ...)      \
+    {                                           \
+        va_list args;                           \
+        va_start(args, format);                 \
+        log_line(level, format, args);          \
+        va_end(args);                           \
+    }
+
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG(log_warn, LOG_LEVEL_WARN)
+DEFINE_LOG(log_info, LOG_LEVEL_INFO)
+DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)
+
+void log_access(int status, int64_t duration_us)
+{
+    if (setup.level < LOG_LEVEL_INFO) {
+        return;
+    }
+    struct buf *line = line_buffer();
+    start_line(line, LOG_LEVEL_INFO);
+    buf_printf(line, ",\"status\":%d,\"duration_ms\":%.3f,\"message\":\"request\"", status,
+               (double)duration_us / 1000.0);
+    end_line(line);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The administrator's program. Each subcommand is one file and one row of the table in main.c.
+ */
+#ifndef TALLYGATE_CTL_CTL_H
+#define TALLYGATE_CTL_CTL_H
+
+#include "base/config.h"
+#include "store/pg.h"
+
+enum {
+    CTL_OK = 0,
+    CTL_FAILED = 1,    /* it could not be done; why was said on standard error */
+    CTL_USAGE = 2,     /* the arguments are not understood */
+    CTL_NOT_FOUND = 3, /* what the arguments name does not exist */
+};
+
+struct ctl {
+    const struct config *config;
+    struct pg *pg;
+};
+
+struct ctl_command {
+    const char *name;
+    const char *usage; /* what follows the name */
+    const char *help;
+    int (*run)(struct ctl *ctl, int argc, char **argv); /* argv[0] is the name */
+};
+
+int ctl_migrate(struct ctl *ctl, int argc, char **argv);
+int ctl_user(struct ctl *ctl, int argc, char **argv);
+int ctl_workspace(struct ctl *ctl, int argc, char **argv);
+
+/* Say how `command` is called; returns CTL_USAGE. */
+int ctl_usage(const char *command);
+/* Say that the database did not do it; returns CTL_FAILED. */
+int ctl_database_failed(const char *what);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tallygatectl: one table gives dispatch and usage. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "ctl/ctl.h"
+
+/* A migration may take long; an administrator can interrupt it. */
+enum { STATEMENT_LIMIT_MS = 24 * 3600 * 1000 };
+
+static const struct ctl_command COMMANDS[] = {
+    {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it", ctl_migrate},
+    {"user", "role EMAIL user|admin", "change the role of an account", ctl_user},
+    {"workspace", "purge", "erase the events of closed workspaces", ctl_workspace},
+};
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: tallygatectl [--config FILE] COMMAND …\n", out);
+    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++) {
+        fprintf(out, "  %s %s\n        %s\n", COMMANDS[i].name, COMMANDS[i].usage, COMMANDS[i].help);
+    }
+}
+
+int ctl_usage(const char *command)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++) {
+        if (strcmp(COMMANDS[i].name, command) == 0) {
+            fprintf(stderr, "usage: tallygatectl %s %s\n", command, COMMANDS[i].usage);
+        }
+    }
+    return CTL_USAGE;
+}
+
+int ctl_database_failed(const char *what)
+{
+    fprintf(stderr, "tallygatectl: %s: the database did not do it; see the line above\n", what);
+    return CTL_FAILED;
+}
+
+static const struct ctl_command *find_command(const char *name)
+{
+    for (size_t i = 0; name && i < ARRAY_SIZE(COMMANDS); i++) {
+        if (strcmp(COMMANDS[i].name, name) == 0) {
+            return &COMMANDS[i];
+        }
+    }
+    return NULL;
+}
+
+static int run(const struct ctl_command *command, const char *config_path, int argc, char **argv)
+{
+    struct config config = {0};
+    char error[CONFIG_ERROR_SIZE];
+    if (!config_load(&config, config_path, error)) {
+        fprintf(stderr, "tallygatectl: %s\n", error);
+        config_free(&config);
+        return CTL_FAILED;
+    }
+    log_setup("tallygatectl", NULL, (enum log_level)config.log_level);
+    const struct pg_options options = {
+        .url = config.database_url,
+        .application_name = "tallygatectl",
+        .connect_timeout_ms = config.database_connect_timeout_ms,
+        .statement_timeout_ms = STATEMENT_LIMIT_MS,
+    };
+    struct ctl ctl = {.config = &config, .pg = pg_new(&options)};
+    int code = command->run(&ctl, argc, argv);
+    pg_free(ctl.pg);
+    config_free(&config);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *config_path = NULL;
+    int option;
+    /* The plus stops at the command, whose options are its own. */
+    while ((option = getopt_long(argc, argv, "+c:hV", OPTIONS, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            config_path = optarg;
+            break;
+        case 'V':
+            puts("tallygatectl " PACKAGE_VERSION);
+            return CTL_OK;
+        case 'h':
+            print_usage(stdout);
+            return CTL_OK;
+        default:
+            print_usage(stderr);
+            return CTL_USAGE;
+        }
+    }
+    const struct ctl_command *command = find_command(argv[optind]);
+    if (!command) {
+        print_usage(stderr);
+        return CTL_USAGE;
+    }
+    return run(command, config_path, argc - optind, argv + optind);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of the checks is that of what they cost and of what they give away: is there such a
+ * route (404, 405), does this pool serve it (421), is the body of a kind and size that it takes
+ * (415, 413), who asks (401), and only then the handler, which validates (400, 422) and works.
+ *
+ * The body is read before anyone is refused: nginx takes an answer as broken that comes while it
+ * still sends.
+ */
+#include "fcgid/dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "http/cors.h"
+#include "identity/bearer.h"
+
+enum { KEEP_BYTES = 64 * 1024 };
+
+static enum err check_media_type(struct request *request)
+{
+    static const char JSON[] = "application/json";
+    const char *type = request_variable(request, "CONTENT_TYPE");
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    if (length != sizeof(JSON) - 1 || strncasecmp(type, JSON, length) != 0) {
+        return problem_say(&request->problem, ERR_MEDIA_TYPE, "Send the body with Content-Type: application/json.");
+    }
+    return ERR_OK;
+}
+
+static enum err take_body(struct dispatcher *dispatcher, struct request *request)
+{
+    size_t max_bytes = request->route ? request->route->body_max_bytes : 0;
+    enum err e = fcgi_read_body(dispatcher->fcgi, max_bytes, &dispatcher->request_body);
+    if (e == ERR_TOO_LARGE && max_bytes == 0) {
+        return ERR_OK; /* a body where none is expected is read and ignored */
+    }
+    if (e == ERR_TOO_LARGE) {
+        return problem_say(&request->problem, e, "The body may have at most %zu bytes here.", max_bytes);
+    }
+    if (e) {
+        return problem_say(&request->problem, e, "The body ended before it was complete.");
+    }
+    request->body = buf_text(&dispatcher->request_body);
+    request->body_length = dispatcher->request_body.length;
+    return max_bytes ? check_media_type(request) : ERR_OK;
+}
+
+static enum err serve(struct dispatcher *dispatcher, struct request *request, struct response *response)
+{
+    const char *allow = NULL;
+    enum err e = router_match(dispatcher->router, request, &allow);
+    enum err body = take_body(dispatcher, request);
+    if (e == ERR_METHOD) {
+        response_header(response, "Allow", allow);
+        return problem_say(&request->problem, e, "This path takes %s.", allow);
+    }
+    if (!e && !request->route) {
+        cors_preflight(request, response, allow);
+        return ERR_OK;
+    }
+    if (e) {
+        return e;
+    }
+    const struct route *route = request->route;
+    if (!(route->pools & dispatcher->pool)) {
+        return ERR_MISDIRECTED;
+    }
+    if (body) {
+        return body;
+    }
+    if (route->access == ACCESS_USER) {
+        e = bearer_authenticate(request, response);
+        if (e) {
+            return e;
+        }
+    }
+    return route->handler(request, response);
+}
+
+static void answer_problem(struct request *request, struct response *response, enum err e)
+{
+    JSON_AUTO problem = problem_json(&request->problem, e, request->request_id);
+    response_json(response, err_info(e)->status, problem);
+    response->content_type = "application/problem+json";
+    if (e == ERR_UNAVAILABLE) {
+        response_header(response, "Retry-After", "1");
+    }
+}
+
+static void count(struct metrics *metrics, int status)
+{
+    int class = status / 100;
+    atomic_fetch_add_explicit(&metrics->requests_total[class >= 1 && class <= 5 ? class : 0], 1,
+                              memory_order_relaxed);
+}
+
+void dispatch(struct dispatcher *dispatcher)
+{
+    struct request request;
+    struct response response;
+    struct metrics *metrics = dispatcher->services.metrics;
+    int64_t started_us = clock_monotonic_us();
+
+    atomic_fetch_add_explicit(&metrics->requests_active, 1, memory_order_relaxed);
+    request_init(&request, &dispatcher->arena, &dispatcher->services, fcgi_environment(dispatcher->fcgi));
+    response_init(&response, &dispatcher->arena, &dispatcher->response_body);
+    struct log_request line = {
+        .request_id = request.request_id, .trace_id = request.trace_id, .method = request.method, .route = "none"};
+    log_set_request(&line);
+
+    enum err e = serve(dispatcher, &request, &response);
+    if (!e && response.body->overflow) {
+        e = ERR_INTERNAL;
+        log_error("the answer is larger than %d bytes", RESPONSE_BODY_MAX);
+    }
+    if (request.route) {
+        line.route = request.route->pattern;
+    }
+    line.user_id = request.principal.user_id;
+    if (e) {
+        answer_problem(&request, &response, e);
+    }
+    cors_headers(&request, &response);
+    response_header(&response, "traceparent", request.traceparent);
+    if (e || (request.route && (request.route->flags & ROUTE_NO_STORE))) {
+        response_header(&response, "Cache-Control", "no-store");
+    }
+    fcgi_write(dispatcher->fcgi, &response, strcmp(request.method, "HEAD") == 0);
+    fcgi_finish(dispatcher->fcgi);
+
+    count(metrics, response.status);
+    atomic_fetch_sub_explicit(&metrics->requests_active, 1, memory_order_relaxed);
+    log_access(response.status, clock_monotonic_us() - started_us);
+    log_set_request(NULL);
+    buf_trim(&dispatcher->request_body, KEEP_BYTES);
+    buf_trim(&dispatcher->response_body, KEEP_BYTES);
+    arena_reset(&dispatcher->arena);
+}

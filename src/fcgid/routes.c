@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * THE route table. One row is one method on one path; who may call it, which pool does the work
+ * and how large a body may be are columns, so that none of them can be forgotten.
+ */
+#include "fcgid/routes.h"
+
+#include "analytics/cost.h"
+#include "analytics/event.h"
+#include "analytics/metric.h"
+#include "analytics/report.h"
+#include "base/mem.h"
+#include "fcgid/health.h"
+#include "identity/account.h"
+#include "identity/session.h"
+
+enum { FORM_MAX = 16 * 1024 };
+
+#define PUBLIC ACCESS_PUBLIC
+#define USER   ACCESS_USER
+
+/* clang-format off */
+const struct route ROUTES[] = {
+    /* method   pattern                            access  pools        body                  flags           handler */
+    {"POST",   "/auth/register",                   PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_register},
+    {"POST",   "/auth/login",                      PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, session_login},
+    {"GET",    "/auth/verify",                     USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_verify},
+    {"GET",    "/auth/profile",                    USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_profile},
+    {"PUT",    "/auth/profile",                    USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_update},
+    {"DELETE", "/auth/users/{id:int}",             USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_delete},
+
+    {"POST",   "/analytics/events",                USER,   POOL_INGEST, EVENT_BODY_MAX,       0,              event_create},
+    {"POST",   "/analytics/metrics/batch",         USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, 0,              event_create_batch},
+    {"GET",    "/analytics/metrics",               USER,   POOL_API,    0,                    ROUTE_NO_STORE, metric_overview},
+    {"GET",    "/analytics/usage/{user_id:text}",  USER,   POOL_API,    0,                    ROUTE_NO_STORE, metric_usage},
+    {"GET",    "/analytics/costs",                 USER,   POOL_API,    0,                    ROUTE_NO_STORE, cost_list},
+    {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, report_daily},
+
+    {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
+    {"GET",    "/health/live",                     PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_live},
+    {"GET",    "/health/ready",                    PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_ready},
+};
+/* clang-format on */
+
+const size_t ROUTES_COUNT = ARRAY_SIZE(ROUTES);

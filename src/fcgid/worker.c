@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads and what they own:
+ * - The main thread waits for SIGTERM and for the master's end, and leads the drain.
+ * - Each request thread owns one FastCGI connection at a time, an arena, a PostgreSQL connection
+ *   (not in ingest), a Redis connection and in auth the scratch memory of bcrypt. It takes a
+ *   connection when one waits, else sleeps in epoll. The listener is added with EPOLLEXCLUSIVE, so
+ *   that one connection wakes one thread of all workers.
+ * - The housekeeper keeps what request threads only read: signing keys and revocations. It also
+ *   makes partitions ahead and drops what expired.
+ * - In the ingest pool the committer (analytics/ingest.c).
+ *
+ * Every signal stays blocked in every thread, because libfcgi does not resume an interrupted
+ * read or write: the answer would be cut and nginx would take it as whole. SIGTERM arrives through
+ * a signalfd, and threads that sleep are woken by an eventfd.
+ *
+ * Drain: no further connection is taken, what runs is finished; connections that nobody took yet
+ * stay in the listener's queue for the other workers. Past drain_s the process ends regardless.
+ */
+#include "fcgid/worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "analytics/ingest.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "fcgid/dispatch.h"
+#include "fcgid/routes.h"
+#include "identity/keyring.h"
+#include "identity/password.h"
+#include "identity/revocations.h"
+#include "identity/session.h"
+#include "store/migrate.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
+enum {
+    THREAD_STACK_BYTES = 1024 * 1024,
+    HOUSEKEEPING_MS = 250, /* a revocation is known everywhere well within a second */
+    KEYS_EVERY_S = 30,
+    UPKEEP_EVERY_S = 600,
+    REFUSED_PAUSE_MS = 50,
+};
+
+struct worker {
+    const struct worker_options *options;
+    struct router *router;
+    struct pg_options pg_options;
+    struct keyring *keyring;
+    struct revocations *revocations;
+    struct ingest *ingest;
+    int stop_event; /* readable once the worker stops */
+    atomic_bool stopping;
+
+    pthread_mutex_t lock; /* over running and housekept */
+    pthread_cond_t changed;
+    int running;    /* request threads */
+    bool housekept; /* the housekeeper made its first round */
+};
+
+static const struct pg_statement PARTITIONS = {"worker_partitions", "SELECT ensure_event_partitions()"};
+
+/* ---- request threads ---- */
+
+static bool watch(int epoll, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static void serve_requests(struct worker *worker, struct dispatcher *dispatcher, int epoll)
+{
+    while (!atomic_load(&worker->stopping)) {
+        enum fcgi_accept taken = fcgi_accept(dispatcher->fcgi, worker->options->listener);
+        if (taken == FCGI_ACCEPTED) {
+            dispatch(dispatcher);
+        } else if (taken == FCGI_REFUSED) {
+            log_warn("no descriptor for a connection; pausing");
+            struct timespec pause = {.tv_nsec = REFUSED_PAUSE_MS * 1000000L};
+            nanosleep(&pause, NULL);
+        } else {
+            struct epoll_event event;
+            (void)epoll_wait(epoll, &event, 1, -1);
+        }
+    }
+}
+
+static void *run_requests(void *argument)
+{
+    struct worker *worker = argument;
+    const struct worker_options *options = worker->options;
+    struct dispatcher dispatcher = {
+        .router = worker->router,
+        .pool = options->pool,
+        .services =
+            {
+                .config = options->config,
+                .metrics = options->metrics,
+                .pg = options->pool == POOL_INGEST ? NULL : pg_new(&worker->pg_options),
+                .redis = redis_new(options->config->redis_url, options->config->redis_timeout_ms),
+                .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
+                .keyring = worker->keyring,
+                .revocations = worker->revocations,
+                .ingest = worker->ingest,
+            },
+        .fcgi = fcgi_new(options->config->client_timeout_s),
+    };
+    buf_init(&dispatcher.request_body, EVENT_BATCH_BODY_MAX);
+    buf_init(&dispatcher.response_body, RESPONSE_BODY_MAX);
+
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll >= 0 && watch(epoll, options->listener, EPOLLIN | EPOLLEXCLUSIVE) &&
+        watch(epoll, worker->stop_event, EPOLLIN)) {
+        serve_requests(worker, &dispatcher, epoll);
+    } else {
+        log_error("cannot wait for connections");
+    }
+    if (epoll >= 0) {
+        close(epoll);
+    }
+    fcgi_free(dispatcher.fcgi);
+    pg_free(dispatcher.services.pg);
+    redis_free(dispatcher.services.redis);
+    password_hasher_free(dispatcher.services.hasher);
+    buf_free(&dispatcher.request_body);
+    buf_free(&dispatcher.response_body);
+    arena_free(&dispatcher.arena);
+
+    pthread_mutex_lock(&worker->lock);
+    worker->running--;
+    pthread_cond_broadcast(&worker->changed);
+    pthread_mutex_unlock(&worker->lock);
+    return NULL;
+}
+
+/* ---- the housekeeper ---- */
+
+struct housekeeping {
+    struct pg *pg;
+    bool schema_fits;
+    bool schema_told;
+    int64_t keys_at_us;
+    int64_t upkeep_at_us;
+};
+
+/* Nothing is served before the schema is known to fit: without keys every route that needs the
+ * database answers 503. */
+static void check_schema(struct housekeeping *state)
+{
+    int version = 0;
+    if (migrate_current(state->pg, &version) != ERR_OK) {
+        return;
+    }
+    state->schema_fits = version >= migrate_required();
+    if (!state->schema_fits && !state->schema_told) {
+        log_error("the database is at schema version %d, this program needs %d: run tallygatectl migrate up",
+                  version, migrate_required());
+        state->schema_told = true;
+    }
+}
+
+static void keep_house(struct worker *worker, struct housekeeping *state)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (!state->schema_fits) {
+        check_schema(state);
+        if (!state->schema_fits) {
+            return;
+        }
+    }
+    (void)revocations_refresh(worker->revocations, state->pg);
+    if (now_us >= state->keys_at_us && keyring_load(worker->keyring, state->pg) == ERR_OK) {
+        state->keys_at_us = now_us + KEYS_EVERY_S * USEC_PER_SEC;
+    }
+    if (now_us >= state->upkeep_at_us) {
+        enum err e = ERR_OK;
+        if (worker->options->pool == POOL_INGEST) {
+            e = pg_query(state->pg, &PARTITIONS, NULL, NULL);
+        } else if (worker->options->pool == POOL_AUTH) {
+            e = session_prune(state->pg);
+        }
+        state->upkeep_at_us = now_us + (e ? 1 : UPKEEP_EVERY_S) * USEC_PER_SEC;
+    }
+}
+
+static void *run_housekeeper(void *argument)
+{
+    struct worker *worker = argument;
+    struct housekeeping state = {.pg = pg_new(&worker->pg_options)};
+    while (!atomic_load(&worker->stopping)) {
+        keep_house(worker, &state);
+        pthread_mutex_lock(&worker->lock);
+        worker->housekept = true;
+        pthread_cond_broadcast(&worker->changed);
+        pthread_mutex_unlock(&worker->lock);
+        struct pollfd stop = {.fd = worker->stop_event, .events = POLLIN};
+        (void)poll(&stop, 1, HOUSEKEEPING_MS);
+    }
+    pg_free(state.pg);
+    return NULL;
+}
+
+/* ---- the main thread ---- */
+
+/* Sleep until SIGTERM, or until the master is gone. */
+static void wait_for_stop(const struct worker *worker, int signals)
+{
+    struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+                           {.fd = worker->options->lifeline, .events = POLLIN}};
+    for (;;) {
+        int n = poll(fds, ARRAY_SIZE(fds), -1);
+        if (n > 0) {
+            if (fds[1].revents) {
+                log_warn("the master is gone; finishing");
+            }
+            return;
+        }
+    }
+}
+
+/* Wait until no request thread runs; false when the drain time is over. */
+static bool wait_for_threads(struct worker *worker)
+{
+    struct timespec deadline =
+        clock_timespec(clock_monotonic_us() + worker->options->config->drain_s * USEC_PER_SEC);
+    int result = 0;
+    pthread_mutex_lock(&worker->lock);
+    while (worker->running > 0 && result != ETIMEDOUT) {
+        result = pthread_cond_timedwait(&worker->changed, &worker->lock, &deadline);
+    }
+    bool drained = worker->running == 0;
+    pthread_mutex_unlock(&worker->lock);
+    return drained;
+}
+
+static void wait_for_first_round(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    while (!worker->housekept) {
+        pthread_cond_wait(&worker->changed, &worker->lock);
+    }
+    pthread_mutex_unlock(&worker->lock);
+}
+
+static void tell_ready(const struct worker_options *options)
+{
+    ssize_t written = write(options->ready, "R", 1);
+    (void)written; /* no reader: the master is gone, which the lifeline tells */
+    close(options->ready);
+}
+
+static void init(struct worker *worker, const struct worker_options *options)
+{
+    const struct config *config = options->config;
+    pthread_condattr_t attributes;
+    *worker = (struct worker){
+        .options = options,
+        .router = router_new(ROUTES, ROUTES_COUNT),
+        .pg_options =
+            {
+                .url = config->database_url,
+                .application_name = "tallygate",
+                .connect_timeout_ms = config->database_connect_timeout_ms,
+                .statement_timeout_ms = config->database_timeout_ms,
+            },
+        .keyring = keyring_new(config, options->pool == POOL_AUTH),
+        .revocations = revocations_new(),
+        .stop_event = eventfd(0, EFD_CLOEXEC),
+    };
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+static bool start_thread(pthread_t *ret_thread, void *(*run)(void *), struct worker *worker)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+    int result = pthread_create(ret_thread, &attributes, run, worker);
+    pthread_attr_destroy(&attributes);
+    return result == 0;
+}
+
+static _Noreturn void end_process(int code)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check();
+#endif
+    _exit(code);
+}
+
+_Noreturn void worker_run(const struct worker_options *options)
+{
+    struct worker worker;
+    pthread_t housekeeper;
+    sigset_t term;
+    uint64_t one = 1;
+
+    init(&worker, options);
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    int signals = signalfd(-1, &term, SFD_CLOEXEC);
+    pthread_t *threads = mem_zalloc((size_t)options->threads, sizeof(*threads));
+    if (signals < 0 || worker.stop_event < 0 || !fcgi_library_init() ||
+        !start_thread(&housekeeper, run_housekeeper, &worker)) {
+        log_error("the worker cannot start");
+        _exit(1);
+    }
+    wait_for_first_round(&worker);
+    if (options->pool == POOL_INGEST) {
+        worker.ingest = ingest_start(options->config, options->metrics);
+        if (!worker.ingest) {
+            log_error("the committer cannot start");
+            _exit(1);
+        }
+    }
+    worker.running = options->threads;
+    for (int i = 0; i < options->threads; i++) {
+        if (!start_thread(&threads[i], run_requests, &worker)) {
+            log_error("request thread %d of %d cannot start", i + 1, options->threads);
+            _exit(1);
+        }
+    }
+    tell_ready(options);
+    wait_for_stop(&worker, signals);
+
+    atomic_store(&worker.stopping, true);
+    ssize_t written = write(worker.stop_event, &one, sizeof(one));
+    (void)written;
+    if (!wait_for_threads(&worker)) {
+        log_warn("requests still run after drain_s; ending them");
+        _exit(1);
+    }
+    for (int i = 0; i < options->threads; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    pthread_join(housekeeper, NULL);
+    ingest_stop(worker.ingest);
+    keyring_free(worker.keyring);
+    revocations_free(worker.revocations);
+    router_free(worker.router);
+    free(threads);
+    pthread_cond_destroy(&worker.changed);
+    pthread_mutex_destroy(&worker.lock);
+    end_process(0);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+static bool is_hex(const char *s, size_t length)
+{
+    return strspn(s, "0123456789abcdef") >= length;
+}
+
+static bool all_zero(const char *s, size_t length)
+{
+    return strspn(s, "0") >= length;
+}
+
+/* W3C Trace Context, section 3.2: version-traceid-parentid-flags in lower-case hex; a version after
+ * 00 may have more behind a further dash. */
+static bool traceparent_valid(const char *s)
+{
+    enum { LENGTH = 55 };
+    if (strnlen(s, LENGTH + 1) < LENGTH || !is_hex(s, 2) || strncmp(s, "ff", 2) == 0) {
+        return false;
+    }
+    bool ends = s[LENGTH] == '\0' || (strncmp(s, "00", 2) != 0 && s[LENGTH] == '-');
+    return ends && s[2] == '-' && is_hex(s + 3, 32) && !all_zero(s + 3, 32) && s[35] == '-' && is_hex(s + 36, 16) &&
+           !all_zero(s + 36, 16) && s[52] == '-' && is_hex(s + 53, 2);
+}
+
+static void set_trace(struct request *request)
+{
+    const char *given = request_variable(request, "HTTP_TRACEPARENT");
+    uint8_t random[24];
+    char span_id[17];
+    char flags[3] = "00";
+
+    crypto_random(random, sizeof(random));
+    random[0] |= 1; /* never all zeros */
+    random[16] |= 1;
+    if (given && traceparent_valid(given)) {
+        memcpy(request->trace_id, given + 3, TRACE_ID_LENGTH);
+        /* Only the sampled bit is defined in version 00. */
+        flags[1] = strchr("13579bdf", given[54]) ? '1' : '0';
+    } else {
+        crypto_hex(random, 16, request->trace_id);
+    }
+    crypto_hex(random + 16, 8, span_id);
+    snprintf(request->traceparent, sizeof(request->traceparent), "00-%s-%s-%s", request->trace_id, span_id, flags);
+}
+
+static bool request_id_valid(const char *id)
+{
+    size_t n = strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return n > 0 && n <= REQUEST_ID_MAX && id[n] == '\0';
+}
+
+/* nginx checked or made the id and echoes it; without nginx in front we make one. */
+static void set_request_id(struct request *request)
+{
+    const char *given = request_variable(request, "REQUEST_ID");
+    if (given && request_id_valid(given)) {
+        request->request_id = given;
+        return;
+    }
+    uint8_t random[16];
+    char *text = arena_alloc(request->arena, 2 * sizeof(random) + 1);
+    crypto_random(random, sizeof(random));
+    crypto_hex(random, sizeof(random), text);
+    request->request_id = text;
+}
+
+void request_init(struct request *request, struct arena *arena, struct services *services, char **environment)
+{
+    *request = (struct request){.arena = arena,
+                                .services = services,
+                                .problem = {.arena = arena},
+                                .environment = environment,
+                                .body = ""};
+    const char *method = request_variable(request, "REQUEST_METHOD");
+    const char *uri = request_variable(request, "REQUEST_URI");
+    request->method = method ? method : "GET";
+    if (!uri || *uri != '/') {
+        uri = "/";
+    }
+    size_t path_length = strcspn(uri, "?");
+    request->path = arena_strndup(arena, uri, path_length);
+    request->query = uri[path_length] == '?' ? uri + path_length + 1 : "";
+    set_request_id(request);
+    set_trace(request);
+}
+
+const char *request_variable(const struct request *request, const char *name)
+{
+    size_t length = strlen(name);
+    for (char **entry = request->environment; entry && *entry; entry++) {
+        if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
+            const char *value = *entry + length + 1;
+            return *value ? value : NULL;
+        }
+    }
+    return NULL;
+}
+
+const char *request_param(const struct request *request, const char *name)
+{
+    for (size_t i = 0; i < request->params_count; i++) {
+        if (strcmp(request->params[i].name, name) == 0) {
+            return request->params[i].text;
+        }
+    }
+    abort(); /* the handler asks for a name that its route's pattern does not have */
+}
+
+int64_t request_param_int(const struct request *request, const char *name)
+{
+    return strtoll(request_param(request, name), NULL, 10);
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus, size_t *ret_length)
+{
+    char *decoded = arena_alloc(arena, length + 1);
+    size_t out = 0;
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        if (c == '%') {
+            int high = i + 1 < length ? hex_digit(text[i + 1]) : -1;
+            int low = i + 2 < length ? hex_digit(text[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                return NULL;
+            }
+            c = (char)(high * 16 + low);
+            i += 2;
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        if (c == '\0') {
+            return NULL;
+        }
+        decoded[out++] = c;
+    }
+    decoded[out] = '\0';
+    *ret_length = out;
+    return utf8_valid(decoded, out) ? decoded : NULL;
+}
+
+enum err request_parse_query(struct request *request)
+{
+    const char *at = request->query;
+    while (*at) {
+        size_t length = strcspn(at, "&");
+        const char *equals = memchr(at, '=', length);
+        size_t name_length = equals ? (size_t)(equals - at) : length;
+        if (length > 0) {
+            if (request->query_count == REQUEST_QUERY_MAX) {
+                return problem_say(&request->problem, ERR_BAD_REQUEST, "More than %d query parameters.",
+                                   REQUEST_QUERY_MAX);
+            }
+            struct request_param *param = &request->query_params[request->query_count++];
+            size_t ignored;
+            param->name = request_decode(request->arena, at, name_length, true, &ignored);
+            param->text = request_decode(request->arena, equals ? equals + 1 : "",
+                                         equals ? length - name_length - 1 : 0, true, &param->length);
+            if (!param->name || !param->text) {
+                return problem_say(&request->problem, ERR_BAD_REQUEST,
+                                   "The query string has a broken escape, broken UTF-8 or a NUL.");
+            }
+        }
+        at += length + (at[length] == '&');
+    }
+    return ERR_OK;
+}

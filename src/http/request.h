@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One HTTP request as handlers see it, and what its thread lends them. Everything in it lives in
+ * the request's arena and goes when the answer is written.
+ */
+#ifndef TALLYGATE_HTTP_REQUEST_H
+#define TALLYGATE_HTTP_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/err.h"
+#include "base/metrics.h"
+#include "http/problem.h"
+#include "store/pg.h"
+#include "store/redis.h"
+
+struct route;
+struct ingest;
+struct keyring;
+struct password_hasher;
+struct revocations;
+
+/* What a request thread has for its handlers. The pointers never change; those marked shared serve
+ * all threads of the worker. */
+struct services {
+    const struct config *config;     /* shared, read-only */
+    struct metrics *metrics;         /* shared */
+    struct pg *pg;                   /* NULL in the ingest pool */
+    struct redis *redis;
+    struct password_hasher *hasher;  /* NULL outside the auth pool */
+    struct keyring *keyring;         /* shared */
+    struct revocations *revocations; /* shared */
+    struct ingest *ingest;           /* shared; NULL outside the ingest pool */
+};
+
+/* Who asks, as the access token says. */
+struct principal {
+    int64_t user_id; /* 0: nobody */
+    int64_t workspace_id;
+    uint8_t session_id[16];
+};
+
+enum { REQUEST_PARAMS_MAX = 4, REQUEST_QUERY_MAX = 32, REQUEST_ID_MAX = 128, TRACE_ID_LENGTH = 32 };
+
+struct request_param {
+    const char *name;
+    const char *text; /* decoded, valid UTF-8 without NUL */
+    size_t length;
+};
+
+struct request {
+    struct arena *arena;
+    struct services *services;
+    struct problem problem;
+    char **environment; /* FastCGI parameters, NAME=value */
+
+    const char *method;
+    const char *path;  /* raw, without the query */
+    const char *query; /* raw, "" when there is none */
+    const char *request_id;
+    char traceparent[56]; /* ours, made from the caller's or new */
+    char trace_id[TRACE_ID_LENGTH + 1];
+
+    const struct route *route;
+    struct request_param params[REQUEST_PARAMS_MAX];
+    size_t params_count;
+    struct request_param query_params[REQUEST_QUERY_MAX];
+    size_t query_count;
+
+    const char *body; /* ends in NUL, which is not counted */
+    size_t body_length;
+
+    struct principal principal;
+};
+
+/* Fill in method, path, ids and trace from the FastCGI parameters. The rest stays zero. */
+void request_init(struct request *request, struct arena *arena, struct services *services, char **environment);
+/* A FastCGI parameter, as in CONTENT_TYPE or HTTP_ORIGIN; NULL when there is none or it is empty. */
+const char *request_variable(const struct request *request, const char *name);
+/* A path parameter of the matched route. */
+const char *request_param(const struct request *request, const char *name);
+int64_t request_param_int(const struct request *request, const char *name);
+/* Cut and decode the query string into query_params. */
+enum err request_parse_query(struct request *request);
+/* Decode %XX (and `+` as a space when `plus`). NULL for broken escapes, broken UTF-8 or NUL. */
+const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus, size_t *ret_length);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/response.h"
+
+#include <stdlib.h>
+
+#include "base/json.h"
+
+void response_init(struct response *response, struct arena *arena, struct buf *body)
+{
+    buf_reset(body);
+    *response = (struct response){.arena = arena, .status = 500, .body = body};
+}
+
+void response_header(struct response *response, const char *name, const char *value)
+{
+    for (const char *c = value; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            return;
+        }
+    }
+    if (response->headers_count == RESPONSE_HEADERS_MAX) {
+        abort(); /* all callers are ours: raise the limit */
+    }
+    response->headers[response->headers_count++] =
+        (struct response_header){.name = name, .value = arena_strdup(response->arena, value)};
+}
+
+void response_json(struct response *response, int status, struct json_object *object)
+{
+    size_t length;
+    const char *text = json_text(object, &length);
+    buf_reset(response->body);
+    buf_append(response->body, text, length);
+    buf_putc(response->body, '\n');
+    response->status = status;
+    response->content_type = "application/json";
+}
+
+void response_empty(struct response *response, int status)
+{
+    buf_reset(response->body);
+    response->status = status;
+    response->content_type = NULL;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TALLYGATE_HTTP_RESPONSE_H
+#define TALLYGATE_HTTP_RESPONSE_H
+
+#include <json-c/json.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+
+enum { RESPONSE_HEADERS_MAX = 24, RESPONSE_BODY_MAX = 16 * 1024 * 1024 };
+
+struct response_header {
+    const char *name;
+    const char *value;
+};
+
+struct response {
+    struct arena *arena;
+    int status;
+    const char *content_type; /* NULL: no body */
+    struct response_header headers[RESPONSE_HEADERS_MAX];
+    size_t headers_count;
+    struct buf *body; /* the thread's, emptied between requests */
+};
+
+void response_init(struct response *response, struct arena *arena, struct buf *body);
+/* Add a header. `name` must be a literal; a value with a control character is refused silently, as
+ * it can only come from someone who tries to split the answer. The value is copied. */
+void response_header(struct response *response, const char *name, const char *value);
+/* Answer with the text of `object`; the caller keeps it. */
+void response_json(struct response *response, int status, struct json_object *object);
+/* Answer without a body. */
+void response_empty(struct response *response, int status);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The route table's shape, and finding a request's row in it. The table itself is data and stands
+ * in fcgid/routes.c. Every path is also served below /api/v1.
+ */
+#ifndef TALLYGATE_HTTP_ROUTER_H
+#define TALLYGATE_HTTP_ROUTER_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "http/request.h"
+#include "http/response.h"
+
+enum pool { POOL_AUTH = 1, POOL_INGEST = 2, POOL_API = 4, POOL_ANY = POOL_AUTH | POOL_INGEST | POOL_API };
+
+enum access {
+    ACCESS_PUBLIC, /* anyone */
+    ACCESS_USER,   /* whoever has a valid access token */
+};
+
+enum {
+    ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
+};
+
+typedef enum err route_handler(struct request *request, struct response *response);
+
+struct route {
+    const char *method;
+    /* Segments are literal or {name:type}; type is `int` (1 to 2^63-1) or `text` (1 to 255
+     * characters). */
+    const char *pattern;
+    enum access access;
+    unsigned pools;        /* where the work may be done, as bits of enum pool */
+    size_t body_max_bytes; /* 0: no body is read */
+    unsigned flags;
+    route_handler *handler;
+};
+
+struct router;
+
+/* `routes` must outlive the router. Aborts on a pattern that is not well-formed: a fault of ours. */
+struct router *router_new(const struct route *routes, size_t count);
+void router_free(struct router *router);
+
+/* Find the route; fills request->route and params. On ERR_METHOD (and for OPTIONS, where it
+ * returns ERR_OK with request->route NULL) *ret_allow lists the methods that the path takes, in
+ * the arena. */
+enum err router_match(const struct router *router, struct request *request, const char **ret_allow);
+
+#endif

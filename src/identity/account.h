@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accounts: made by registration together with a personal workspace, looked at and changed by
+ * their owner, deleted by the owner or an administrator.
+ *
+ * What deletion means: the account, its sessions and its memberships go at once, in one
+ * transaction. Its personal workspace is closed in the same transaction: from then on nothing can
+ * be written to or read from it. The workspace's events, ids and rollups are erased afterwards in
+ * small pieces (account_purge_closed), as a single DELETE of millions of rows would hold the
+ * request and the table.
+ */
+#ifndef TALLYGATE_IDENTITY_ACCOUNT_H
+#define TALLYGATE_IDENTITY_ACCOUNT_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "http/request.h"
+#include "http/response.h"
+
+/* POST /auth/register */
+enum err account_register(struct request *request, struct response *response);
+/* GET and PUT /auth/profile */
+enum err account_profile(struct request *request, struct response *response);
+enum err account_update(struct request *request, struct response *response);
+/* DELETE /auth/users/{id} */
+enum err account_delete(struct request *request, struct response *response);
+
+/* Give the account of `email` the role user or admin. ERR_NOT_FOUND when there is none. */
+enum err account_set_role(struct pg *pg, const char *email, const char *role);
+/* Erase up to `limit` rows of closed workspaces. *ret_erased tells how many; call until 0. */
+enum err account_purge_closed(struct pg *pg, int64_t limit, int64_t *ret_erased);
+
+#endif

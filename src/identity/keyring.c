@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "identity/keyring.h"
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { KEYS_MAX = 16, COORDINATE_SIZE = 32 };
+
+static const char SEAL_PURPOSE[] = "tallygate signing keys v1";
+
+static const struct pg_statement LOAD = {
+    "keyring_load", "SELECT kid, public_pem, encode(private_key, 'hex') FROM signing_keys "
+                    "ORDER BY created_at DESC, kid LIMIT 16"};
+static const struct pg_statement INSERT_FIRST = {
+    "keyring_insert_first", "INSERT INTO signing_keys (kid, public_pem, private_key) SELECT $1, $2, $3 "
+                            "WHERE NOT EXISTS (SELECT FROM signing_keys)"};
+
+struct keyring {
+    const struct config *config;
+    bool with_private;
+    pthread_rwlock_t lock; /* over what follows */
+    struct keyring_key keys[KEYS_MAX];
+    size_t count;
+};
+
+struct keyring *keyring_new(const struct config *config, bool with_private)
+{
+    struct keyring *keyring = mem_zalloc(1, sizeof(*keyring));
+    keyring->config = config;
+    keyring->with_private = with_private;
+    pthread_rwlock_init(&keyring->lock, NULL);
+    return keyring;
+}
+
+void keyring_free(struct keyring *keyring)
+{
+    if (keyring) {
+        pthread_rwlock_destroy(&keyring->lock);
+        crypto_wipe(keyring, sizeof(*keyring));
+        free(keyring);
+    }
+}
+
+static bool seal_key(const struct keyring *keyring, uint8_t ret_key[CRYPTO_KEY_SIZE])
+{
+    return crypto_derive(keyring->config->secret, keyring->config->secret_length, SEAL_PURPOSE, ret_key);
+}
+
+/* PEM of one half of the pair into a fixed buffer. */
+static bool write_pem(EVP_PKEY *pair, bool private, char ret_pem[KEYRING_PEM_SIZE])
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    bool ok = bio && (private ? PEM_write_bio_PrivateKey(bio, pair, NULL, NULL, 0, NULL, NULL)
+                              : PEM_write_bio_PUBKEY(bio, pair)) == 1;
+    char *data = NULL;
+    long length = ok ? BIO_get_mem_data(bio, &data) : 0;
+    ok = ok && length > 0 && length < KEYRING_PEM_SIZE;
+    if (ok) {
+        memcpy(ret_pem, data, (size_t)length);
+        ret_pem[length] = '\0';
+    }
+    if (data) {
+        crypto_wipe(data, (size_t)length);
+    }
+    BIO_free(bio);
+    return ok;
+}
+
+static bool put_coordinate(EVP_PKEY *pair, const char *name, char *ret_text)
+{
+    uint8_t bytes[COORDINATE_SIZE];
+    BIGNUM *number = NULL;
+    bool ok = EVP_PKEY_get_bn_param(pair, name, &number) == 1 &&
+              BN_bn2binpad(number, bytes, sizeof(bytes)) == (int)sizeof(bytes);
+    BN_free(number);
+    if (ok) {
+        crypto_base64url(bytes, sizeof(bytes), ret_text);
+    }
+    return ok;
+}
+
+/* RFC 7638: SHA-256 of the key's required members in lexical order, without white space. */
+static bool thumbprint(EVP_PKEY *pair, char ret_kid[KEYRING_KID_SIZE])
+{
+    char x[KEYRING_KID_SIZE], y[KEYRING_KID_SIZE], json[256];
+    uint8_t digest[CRYPTO_SHA256_SIZE];
+    if (!put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_X, x) || !put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_Y, y)) {
+        return false;
+    }
+    int length = snprintf(json, sizeof(json), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", x, y);
+    crypto_sha256(json, (size_t)length, digest);
+    crypto_base64url(digest, sizeof(digest), ret_kid);
+    return true;
+}
+
+static bool make_key(struct keyring_key *ret_key)
+{
+    EVP_PKEY *pair = EVP_EC_gen("P-256");
+    bool ok = pair && thumbprint(pair, ret_key->kid) && write_pem(pair, false, ret_key->public_pem) &&
+              write_pem(pair, true, ret_key->private_pem);
+    EVP_PKEY_free(pair);
+    return ok;
+}
+
+/* Make the very first key. Several hosts may try at once: the insert takes effect for one. */
+static enum err insert_first(struct keyring *keyring, struct pg *pg)
+{
+    struct keyring_key key = {.kid = ""};
+    uint8_t seal[CRYPTO_KEY_SIZE];
+    uint8_t sealed[KEYRING_PEM_SIZE + CRYPTO_SEAL_OVERHEAD];
+    enum err e = ERR_INTERNAL;
+
+    if (make_key(&key) && seal_key(keyring, seal)) {
+        size_t length = strlen(key.private_pem);
+        if (crypto_seal(seal, key.kid, (const uint8_t *)key.private_pem, length, sealed)) {
+            struct pg_params params = {0};
+            pg_text(&params, key.kid);
+            pg_text(&params, key.public_pem);
+            pg_bytes(&params, sealed, length + CRYPTO_SEAL_OVERHEAD);
+            e = pg_script(pg, "BEGIN; LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
+            e = e ? e : pg_query(pg, &INSERT_FIRST, &params, NULL);
+            enum err end = pg_script(pg, e ? "ROLLBACK" : "COMMIT");
+            e = e ? e : end;
+        }
+    }
+    crypto_wipe(seal, sizeof(seal));
+    crypto_wipe(&key, sizeof(key));
+    return e;
+}
+
+static bool open_private(const struct keyring *keyring, const char *sealed_hex, struct keyring_key *key)
+{
+    uint8_t seal[CRYPTO_KEY_SIZE];
+    uint8_t sealed[KEYRING_PEM_SIZE + CRYPTO_SEAL_OVERHEAD];
+    size_t length = strlen(sealed_hex) / 2;
+    if (length < CRYPTO_SEAL_OVERHEAD || length >= sizeof(sealed)) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        unsigned byte;
+        if (sscanf(sealed_hex + 2 * i, "%2x", &byte) != 1) {
+            return false;
+        }
+        sealed[i] = (uint8_t)byte;
+    }
+    bool ok = seal_key(keyring, seal) && crypto_open(seal, key->kid, sealed, length, (uint8_t *)key->private_pem);
+    key->private_pem[ok ? length - CRYPTO_SEAL_OVERHEAD : 0] = '\0';
+    crypto_wipe(seal, sizeof(seal));
+    return ok;
+}
+
+/* Take the rows into memory. */
+static enum err take_rows(struct keyring *keyring, const PGresult *result)
+{
+    int rows = PQntuples(result);
+    struct keyring_key *keys = mem_zalloc(KEYS_MAX, sizeof(*keys));
+    enum err e = rows ? ERR_OK : ERR_NOT_FOUND;
+    for (int i = 0; i < rows && !e; i++) {
+        struct keyring_key *key = &keys[i];
+        snprintf(key->kid, sizeof(key->kid), "%s", pg_get_text(result, i, 0));
+        snprintf(key->public_pem, sizeof(key->public_pem), "%s", pg_get_text(result, i, 1));
+        if (keyring->with_private && !open_private(keyring, pg_get_text(result, i, 2), key)) {
+            log_error("signing key %s cannot be opened: the master secret is not the one it was sealed with",
+                      key->kid);
+            e = ERR_INTERNAL;
+        }
+    }
+    if (!e) {
+        pthread_rwlock_wrlock(&keyring->lock);
+        memcpy(keyring->keys, keys, sizeof(keyring->keys));
+        keyring->count = (size_t)rows;
+        pthread_rwlock_unlock(&keyring->lock);
+    }
+    crypto_wipe(keys, KEYS_MAX * sizeof(*keys));
+    free(keys);
+    return e;
+}
+
+enum err keyring_load(struct keyring *keyring, struct pg *pg)
+{
+    for (int attempt = 0; attempt < 2; attempt++) {
+        PG_RESULT_AUTO result = NULL;
+        enum err e = pg_query(pg, &LOAD, NULL, &result);
+        if (e) {
+            return e;
+        }
+        e = take_rows(keyring, result);
+        if (e != ERR_NOT_FOUND || !keyring->with_private) {
+            return e;
+        }
+        e = insert_first(keyring, pg);
+        if (e) {
+            return e;
+        }
+    }
+    return ERR_NOT_FOUND;
+}
+
+bool keyring_is_loaded(struct keyring *keyring)
+{
+    pthread_rwlock_rdlock(&keyring->lock);
+    bool loaded = keyring->count > 0;
+    pthread_rwlock_unlock(&keyring->lock);
+    return loaded;
+}
+
+enum err keyring_signer(struct keyring *keyring, struct keyring_key *ret_key)
+{
+    pthread_rwlock_rdlock(&keyring->lock);
+    bool found = keyring->count > 0;
+    if (found) {
+        *ret_key = keyring->keys[0];
+    }
+    pthread_rwlock_unlock(&keyring->lock);
+    return found ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+enum err keyring_find(struct keyring *keyring, const char *kid, struct keyring_key *ret_key)
+{
+    enum err e = ERR_NOT_FOUND;
+    pthread_rwlock_rdlock(&keyring->lock);
+    if (keyring->count == 0) {
+        e = ERR_UNAVAILABLE;
+    }
+    for (size_t i = 0; i < keyring->count; i++) {
+        if (strcmp(keyring->keys[i].kid, kid) == 0) {
+            *ret_key = keyring->keys[i];
+            ret_key->private_pem[0] = '\0';
+            e = ERR_OK;
+            break;
+        }
+    }
+    pthread_rwlock_unlock(&keyring->lock);
+    return e;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "identity/password.h"
+
+#include <crypt.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crypto.h"
+#include "base/mem.h"
+
+struct password_hasher {
+    struct crypt_data scratch;
+};
+
+struct password_hasher *password_hasher_new(void)
+{
+    return mem_zalloc(1, sizeof(struct password_hasher));
+}
+
+void password_hasher_free(struct password_hasher *hasher)
+{
+    if (hasher) {
+        crypto_wipe(hasher, sizeof(*hasher));
+        free(hasher);
+    }
+}
+
+/* crypt_rn() gives NULL on failure, unlike crypt(), which gives a text that looks like a hash. The
+ * scratch memory is wiped, as it holds what the password expands to. */
+static bool run_crypt(struct password_hasher *hasher, const char *password, const char *setting,
+                      char ret_hash[PASSWORD_HASH_SIZE])
+{
+    const char *hash = crypt_rn(password, setting, &hasher->scratch, sizeof(hasher->scratch));
+    bool ok = hash && strlen(hash) < PASSWORD_HASH_SIZE;
+    if (ok) {
+        memcpy(ret_hash, hash, strlen(hash) + 1);
+    }
+    crypto_wipe(&hasher->scratch, sizeof(hasher->scratch));
+    return ok;
+}
+
+enum err password_hash(struct password_hasher *hasher, const char *password, int64_t cost,
+                       char ret_hash[PASSWORD_HASH_SIZE])
+{
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+    if (!crypt_gensalt_rn("$2b$", (unsigned long)cost, NULL, 0, setting, sizeof(setting))) {
+        return ERR_INTERNAL;
+    }
+    return run_crypt(hasher, password, setting, ret_hash) ? ERR_OK : ERR_INTERNAL;
+}
+
+bool password_matches(struct password_hasher *hasher, const char *password, const char *hash)
+{
+    char computed[PASSWORD_HASH_SIZE];
+    bool ok = run_crypt(hasher, password, hash, computed) && strlen(computed) == strlen(hash) &&
+              CRYPTO_memcmp(computed, hash, strlen(hash)) == 0;
+    crypto_wipe(computed, sizeof(computed));
+    return ok;
+}
+
+void password_waste(struct password_hasher *hasher, const char *password, int64_t cost)
+{
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE];
+    char hash[PASSWORD_HASH_SIZE];
+    snprintf(setting, sizeof(setting), "$2b$%02d$......................", (int)cost);
+    (void)run_crypt(hasher, password, setting, hash);
+    crypto_wipe(hash, sizeof(hash));
+}
+
+bool password_is_weaker(const char *hash, int64_t cost)
+{
+    /* crypt_checksalt() does not judge the cost, so it is read: $2b$CC$… */
+    bool is_bcrypt = strncmp(hash, "$2b$", 4) == 0 && strlen(hash) > 7 && hash[6] == '$';
+    return !is_bcrypt || strtol(hash + 4, NULL, 10) < cost;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "identity/session.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "http/challenge.h"
+#include "http/validate.h"
+#include "identity/password.h"
+#include "identity/token.h"
+
+/* A session is stored for as long as a token of it can live. */
+static const struct pg_statement BY_EMAIL = {
+    "session_by_email",
+    "SELECT u.id, w.id, u.email, u.username, u.full_name, " PG_US("u.created_at") ", " PG_US(
+        "u.updated_at") ", u.password_hash, u.is_active "
+                        "FROM users u JOIN memberships m ON m.user_id = u.id "
+                        "JOIN workspaces w ON w.id = m.workspace_id AND w.personal "
+                        "WHERE u.email = $1::text::citext"};
+static const struct pg_statement OPEN = {
+    "session_open", "INSERT INTO sessions (id, address, user_agent, expires_at, user_id) "
+                    "SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), id "
+                    "FROM users WHERE id = $5 AND is_active RETURNING id"};
+static const struct pg_statement REHASH = {
+    "session_rehash", "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3"};
+static const struct pg_statement VERIFY = {
+    "session_verify", "SELECT u.email, " PG_US("u.created_at") " FROM users u JOIN sessions s ON s.user_id = u.id "
+                      "WHERE u.id = $1 AND u.is_active AND s.id = $2::uuid"};
+static const struct pg_statement PRUNE_SESSIONS = {
+    "session_prune", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() LIMIT 1000)"};
+static const struct pg_statement PRUNE_REVOCATIONS = {
+    "revocation_prune", "DELETE FROM revocations WHERE session_id IN "
+                        "(SELECT session_id FROM revocations WHERE expires_at < now() LIMIT 1000)"};
+
+enum { COLUMN_HASH = 7, COLUMN_ACTIVE = 8 };
+
+static const char *user_agent(struct request *request)
+{
+    enum { SHOWN_MAX = 255 };
+    const char *given = request_variable(request, "HTTP_USER_AGENT");
+    if (!given) {
+        return NULL;
+    }
+    /* Bytes that are no UTF-8 would make PostgreSQL refuse the login. */
+    char *text = arena_printf(request->arena, "%.*s", SHOWN_MAX, given);
+    for (char *c = text; *c; c++) {
+        *c = (unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e ? '?' : *c;
+    }
+    return text;
+}
+
+void session_params(struct request *request, struct pg_params *params, uint8_t ret_id[16])
+{
+    char *text = arena_alloc(request->arena, UUID_TEXT_SIZE);
+    uuid_v7(ret_id);
+    uuid_format(ret_id, text);
+    pg_text(params, text);
+    pg_text(params, request_variable(request, "REMOTE_ADDR"));
+    pg_text(params, user_agent(request));
+    pg_int(params, request->services->config->access_token_ttl_s);
+}
+
+enum err session_answer(struct request *request, struct response *response, int status,
+                        const struct session_user *user, const uint8_t session_id[16])
+{
+    const struct services *services = request->services;
+    struct principal principal = {.user_id = user->user_id, .workspace_id = user->workspace_id};
+    const char *token;
+    memcpy(principal.session_id, session_id, sizeof(principal.session_id));
+    enum err e = token_issue(services->keyring, services->config, &principal, request->arena, &token);
+    if (e) {
+        return e;
+    }
+    JSON_AUTO answer = json_object_new_object();
+    json_add_string(answer, "access_token", token);
+    json_add_string(answer, "token_type", "bearer");
+    json_add_int(answer, "expires_in", services->config->access_token_ttl_s);
+    struct json_object *account = json_object_new_object();
+    json_add_int(account, "id", user->user_id);
+    json_add_string(account, "email", user->email);
+    json_add_string(account, "username", user->username);
+    json_add_string(account, "full_name", user->full_name);
+    json_add_time(account, "created_at", user->created_us);
+    json_add_time(account, "updated_at", user->updated_us);
+    json_add(answer, "user", account);
+    response_json(response, status, answer);
+    return ERR_OK;
+}
+
+/* Store a stronger hash when the cost was raised since. Failing to is no reason to refuse: the next
+ * login tries again. */
+static void rehash(struct request *request, int64_t user_id, const char *password, const char *old_hash)
+{
+    const struct services *services = request->services;
+    char hash[PASSWORD_HASH_SIZE];
+    struct pg_params params = {0};
+    if (password_is_weaker(old_hash, services->config->bcrypt_cost) &&
+        password_hash(services->hasher, password, services->config->bcrypt_cost, hash) == ERR_OK) {
+        pg_int(&params, user_id);
+        pg_text(&params, hash);
+        pg_text(&params, old_hash);
+        (void)pg_query(services->pg, &REHASH, &params, NULL);
+    }
+}
+
+enum err session_login(struct request *request, struct response *response)
+{
+    static const struct field FIELDS[] = {
+        {"email", FIELD_STRING, FIELD_REQUIRED, 1, 254, NULL},
+        {"password", FIELD_STRING, FIELD_REQUIRED, 1, 1024, NULL},
+    };
+    enum { EMAIL, PASSWORD, COUNT };
+    const struct services *services = request->services;
+    struct value values[COUNT];
+    JSON_AUTO body = NULL;
+    PG_RESULT_AUTO result = NULL;
+    PG_RESULT_AUTO opened = NULL;
+    uint8_t session_id[16];
+
+    enum err e = validate_body(request, FIELDS, COUNT, &body, values);
+    if (e) {
+        return e;
+    }
+    if (!keyring_is_loaded(services->keyring)) {
+        return ERR_UNAVAILABLE; /* before a quarter of a second is spent on a hash for nothing */
+    }
+    struct pg_params by_email = {0};
+    pg_text(&by_email, values[EMAIL].text);
+    e = pg_query(services->pg, &BY_EMAIL, &by_email, &result);
+    if (e) {
+        return e;
+    }
+    const char *password = values[PASSWORD].text;
+    bool matches = false;
+    if (PQntuples(result) == 0) {
+        password_waste(services->hasher, password, services->config->bcrypt_cost);
+    } else {
+        /* bcrypt would cut a longer one at 72 bytes and could find it equal. */
+        matches = password_matches(services->hasher, password, pg_get_text(result, 0, COLUMN_HASH)) &&
+                  values[PASSWORD].length <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
+    }
+    if (!matches) {
+        return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The address or the password is wrong.");
+    }
+    struct session_user user = {
+        .user_id = pg_get_int(result, 0, 0),
+        .workspace_id = pg_get_int(result, 0, 1),
+        .email = pg_get_text(result, 0, 2),
+        .username = pg_get_text(result, 0, 3),
+        .full_name = pg_get_text(result, 0, 4),
+        .created_us = pg_get_int(result, 0, 5),
+        .updated_us = pg_get_int(result, 0, 6),
+    };
+    rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
+
+    struct pg_params open = {0};
+    session_params(request, &open, session_id);
+    pg_int(&open, user.user_id);
+    e = pg_query(services->pg, &OPEN, &open, &opened);
+    if (!e && PQntuples(opened) == 0) {
+        return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The address or the password is wrong.");
+    }
+    request->principal.user_id = user.user_id; /* for the log */
+    return e ? e : session_answer(request, response, 200, &user, session_id);
+}
+
+enum err session_verify(struct request *request, struct response *response)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+    char session[UUID_TEXT_SIZE];
+    uuid_format(request->principal.session_id, session);
+    pg_int(&params, request->principal.user_id);
+    pg_text(&params, session);
+    enum err e = pg_query(request->services->pg, &VERIFY, &params, &result);
+    if (e) {
+        return e;
+    }
+    if (PQntuples(result) == 0) {
+        return challenge_bearer(request, response, "the account or session is gone");
+    }
+    JSON_AUTO answer = json_object_new_object();
+    json_add_int(answer, "id", request->principal.user_id);
+    json_add_string(answer, "email", pg_get_text(result, 0, 0));
+    json_add_time(answer, "created_at", pg_get_int(result, 0, 1));
+    response_json(response, 200, answer);
+    return ERR_OK;
+}
+
+enum err session_prune(struct pg *pg)
+{
+    enum err e = pg_query(pg, &PRUNE_SESSIONS, NULL, NULL);
+    return e ? e : pg_query(pg, &PRUNE_REVOCATIONS, NULL, NULL);
+}

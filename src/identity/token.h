@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Access tokens: JWTs (RFC 7519) signed with ES256, claims iss, aud, sub, sid, ws, iat, nbf, exp,
+ * jti, all of them checked (RFC 8725). `ws` is the workspace that the token speaks for.
+ */
+#ifndef TALLYGATE_IDENTITY_TOKEN_H
+#define TALLYGATE_IDENTITY_TOKEN_H
+
+#include "base/arena.h"
+#include "base/config.h"
+#include "base/err.h"
+#include "http/request.h"
+#include "identity/keyring.h"
+
+enum {
+    TOKEN_MAX_BYTES = 4096, /* libjwt copies a token onto the stack */
+    TOKEN_CLOCK_SKEW_S = 5, /* how far iat and nbf may lie ahead of this host's clock */
+};
+
+/* A token for `principal` that ends in config->access_token_ttl_s; it lives in the arena.
+ * ERR_UNAVAILABLE while no signing key is loaded. */
+enum err token_issue(struct keyring *keyring, const struct config *config, const struct principal *principal,
+                     struct arena *arena, const char **ret_token);
+/* ERR_UNAUTHENTICATED for whatever is wrong with the token; *ret_reason then says what, for the
+ * WWW-Authenticate header. ERR_UNAVAILABLE while no keys are loaded. `now_s` is the Unix time. */
+enum err token_verify(struct keyring *keyring, const struct config *config, const char *token, int64_t now_s,
+                      struct principal *ret_principal, const char **ret_reason);
+
+#endif

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libpq's blocking calls wait without limit when a server hangs (SIGSTOP, a lost route), so all
+ * waiting here is poll(2) with a deadline around the asynchronous calls. The server is told the
+ * same limit by statement_timeout; ours is longer by GRACE_MS, so that it usually gives up first,
+ * with a clean answer.
+ *
+ * A connection that the server closed while it lay idle is noticed before the next statement is
+ * sent, so a restart of PostgreSQL costs no request that starts after it. A statement is never
+ * sent twice by this layer: whether that is safe only the caller knows.
+ *
+ * Log lines: the first failure of a process is logged, then silence until it heals; a thousand
+ * requests that fail alike make two lines.
+ */
+#include "store/pg.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+    GRACE_MS = 1000,
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 1000,
+    PREPARED_SLOTS = 256, /* a power of two, well above the number of statements */
+};
+
+struct pg {
+    const struct pg_options *options;
+    PGconn *connection;
+    uint64_t generation;
+    int64_t retry_at_us; /* no attempt to connect before this, monotonic */
+    int64_t backoff_ms;
+    bool outcome_unknown;
+    bool in_transaction; /* then a lost connection must not be replaced under the caller */
+    char sqlstate[6];
+    const struct pg_statement *prepared[PREPARED_SLOTS];
+};
+
+/* Whether this process said that PostgreSQL is away. */
+static atomic_bool away_logged;
+
+void pg_text(struct pg_params *params, const char *text_or_null)
+{
+    params->values[params->count++] = text_or_null;
+}
+
+void pg_int(struct pg_params *params, int64_t value)
+{
+    char *text = params->numbers[params->count];
+    snprintf(text, sizeof(params->numbers[0]), "%lld", (long long)value);
+    params->values[params->count++] = text;
+}
+
+void pg_bytes(struct pg_params *params, const void *data, size_t length)
+{
+    params->lengths[params->count] = (int)length;
+    params->formats[params->count] = 1;
+    params->values[params->count++] = data;
+}
+
+struct pg *pg_new(const struct pg_options *options)
+{
+    struct pg *pg = mem_zalloc(1, sizeof(*pg));
+    pg->options = options;
+    return pg;
+}
+
+void pg_free(struct pg *pg)
+{
+    if (pg) {
+        pg_disconnect(pg);
+        free(pg);
+    }
+}
+
+void pg_disconnect(struct pg *pg)
+{
+    PQfinish(pg->connection);
+    pg->connection = NULL;
+    memset(pg->prepared, 0, sizeof(pg->prepared));
+}
+
+uint64_t pg_generation(const struct pg *pg)
+{
+    return pg->generation;
+}
+
+bool pg_outcome_unknown(const struct pg *pg)
+{
+    return pg->outcome_unknown;
+}
+
+const char *pg_sqlstate(const struct pg *pg)
+{
+    return pg->sqlstate;
+}
+
+/* Wait until the socket is ready for `events`, or the deadline passed. */
+static bool wait_socket(PGconn *connection, short events, int64_t deadline_us)
+{
+    for (;;) {
+        int64_t left_us = deadline_us - clock_monotonic_us();
+        if (left_us <= 0) {
+            return false;
+        }
+        struct pollfd fd = {.fd = PQsocket(connection), .events = events};
+        int n = poll(&fd, 1, (int)(left_us / 1000 + 1));
+        if (n > 0) {
+            return true;
+        }
+        if (n < 0 && errno != EINTR) {
+            return false;
+        }
+    }
+}
+
+static enum err note_away(struct pg *pg, const char *what, const char *why)
+{
+    if (!atomic_exchange(&away_logged, true)) {
+        log_error("PostgreSQL is away: %s: %s", what, why && *why ? why : "no answer in time");
+    }
+    pg_disconnect(pg);
+    int64_t backoff_ms = pg->backoff_ms ? pg->backoff_ms * 2 : BACKOFF_MIN_MS;
+    pg->backoff_ms = backoff_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms;
+    uint32_t random;
+    crypto_random(&random, sizeof(random));
+    int64_t jitter_us = (int64_t)(random % (uint32_t)(pg->backoff_ms * 1000 / 2 + 1));
+    pg->retry_at_us = clock_monotonic_us() + pg->backoff_ms * 500 + jitter_us;
+    return ERR_UNAVAILABLE;
+}
+
+static void note_back(struct pg *pg)
+{
+    pg->backoff_ms = 0;
+    if (atomic_exchange(&away_logged, false)) {
+        log_info("PostgreSQL is back");
+    }
+}
+
+static bool connect_poll(PGconn *connection, int64_t deadline_us)
+{
+    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+    while (state != PGRES_POLLING_OK) {
+        if (state == PGRES_POLLING_FAILED ||
+            !wait_socket(connection, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_us)) {
+            return false;
+        }
+        state = PQconnectPoll(connection);
+    }
+    return true;
+}
+
+static void ignore_notice(void *argument, const PGresult *result)
+{
+    (void)argument;
+    (void)result;
+}
+
+static PGresult *receive(struct pg *pg, int64_t deadline_us);
+
+/* Session settings: ours for every connection, whatever the database's defaults are. An answer
+ * that says "recorded" means durable, so asynchronous commit is switched off where a default has
+ * it on; a stronger setting stays. */
+static bool set_up_session(struct pg *pg, int64_t deadline_us)
+{
+    char sql[512];
+    snprintf(sql, sizeof(sql),
+             "SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = "
+             "60000; SET timezone = 'UTC'; SET search_path = public; SET client_encoding = 'UTF8'; "
+             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = "
+             "'off'",
+             (long long)pg->options->statement_timeout_ms, (long long)pg->options->statement_timeout_ms);
+    if (PQsendQuery(pg->connection, sql) != 1) {
+        return false;
+    }
+    PG_RESULT_AUTO result = receive(pg, deadline_us);
+    return result && PQresultStatus(result) == PGRES_TUPLES_OK;
+}
+
+static enum err connect_now(struct pg *pg)
+{
+    const char *const keywords[] = {"dbname", "fallback_application_name", NULL};
+    const char *const values[] = {pg->options->url, pg->options->application_name, NULL};
+    int64_t deadline_us = clock_monotonic_us() + pg->options->connect_timeout_ms * 1000;
+
+    pg->connection = PQconnectStartParams(keywords, values, 1);
+    if (!pg->connection) {
+        return note_away(pg, "connect", "out of memory");
+    }
+    if (PQstatus(pg->connection) == CONNECTION_BAD || !connect_poll(pg->connection, deadline_us)) {
+        return note_away(pg, "connect", PQerrorMessage(pg->connection));
+    }
+    PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+    if (PQsetnonblocking(pg->connection, 1) != 0 || !set_up_session(pg, deadline_us)) {
+        return note_away(pg, "set up session", pg->connection ? PQerrorMessage(pg->connection) : NULL);
+    }
+    pg->generation++;
+    note_back(pg);
+    return ERR_OK;
+}
+
+/* An idle connection that has something to read was closed by the server, or was told a notice. */
+static bool still_connected(struct pg *pg)
+{
+    if (!pg->connection) {
+        return false;
+    }
+    struct pollfd fd = {.fd = PQsocket(pg->connection), .events = POLLIN | POLLRDHUP};
+    if (poll(&fd, 1, 0) > 0 && PQconsumeInput(pg->connection) != 1) {
+        pg_disconnect(pg);
+        return false;
+    }
+    if (PQstatus(pg->connection) != CONNECTION_OK || (fd.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
+        pg_disconnect(pg);
+        return false;
+    }
+    return true;
+}
+
+enum err pg_ready(struct pg *pg)
+{
+    if (still_connected(pg)) {
+        return ERR_OK;
+    }
+    if (pg->in_transaction || clock_monotonic_us() < pg->retry_at_us) {
+        return ERR_UNAVAILABLE;
+    }
+    return connect_now(pg);
+}
+
+static bool flush(struct pg *pg, int64_t deadline_us)
+{
+    for (;;) {
+        int left = PQflush(pg->connection);
+        if (left <= 0) {
+            return left == 0;
+        }
+        /* Take in what the server sends meanwhile, or both sides could wait for ever. */
+        if (!wait_socket(pg->connection, POLLIN | POLLOUT, deadline_us) ||
+            PQconsumeInput(pg->connection) != 1) {
+            return false;
+        }
+    }
+}
+
+/* The last result of what was sent, or the first that is an error; NULL when the server did not
+ * answer in time or the connection is lost. */
+static PGresult *receive(struct pg *pg, int64_t deadline_us)
+{
+    PGresult *last = NULL;
+    if (!flush(pg, deadline_us)) {
+        return NULL;
+    }
+    for (;;) {
+        while (PQisBusy(pg->connection)) {
+            if (!wait_socket(pg->connection, POLLIN, deadline_us) || PQconsumeInput(pg->connection) != 1) {
+                PQclear(last);
+                return NULL;
+            }
+        }
+        PGresult *next = PQgetResult(pg->connection);
+        if (!next) {
+            return last;
+        }
+        if (last && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+            PQclear(next);
+            continue;
+        }
+        PQclear(last);
+        last = next;
+    }
+}
+
+static enum err classify(struct pg *pg, const PGresult *result, const char *name)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    snprintf(pg->sqlstate, sizeof(pg->sqlstate), "%s", state ? state : "");
+    if (!state || strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0) {
+        /* Connection trouble, or the server is being shut down under us. */
+        pg->outcome_unknown = true;
+        return note_away(pg, name, PQresultErrorMessage(result));
+    }
+    if (strcmp(state, "23505") == 0) {
+        return ERR_CONFLICT;
+    }
+    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0) {
+        return ERR_INVALID;
+    }
+    if (strncmp(state, "40", 2) == 0 || strcmp(state, "57014") == 0 || strcmp(state, "55P03") == 0) {
+        log_warn("%s: PostgreSQL gave it up: %s", name, PQresultErrorMessage(result));
+        return ERR_UNAVAILABLE; /* deadlock, serialisation, statement or lock time-out */
+    }
+    if (strncmp(state, "53", 2) == 0 || strcmp(state, "25006") == 0) {
+        /* Out of disk, memory or connections; or a host that became read-only by fail-over. */
+        return note_away(pg, name, PQresultErrorMessage(result));
+    }
+    log_error("%s: PostgreSQL refuses: %s", name, PQresultErrorMessage(result));
+    return ERR_INTERNAL;
+}
+
+static enum err finish(struct pg *pg, int64_t deadline_us, const char *name, PGresult **ret_result)
+{
+    PG_RESULT_AUTO result = receive(pg, deadline_us);
+    if (!result) {
+        pg->outcome_unknown = true;
+        return note_away(pg, name, PQerrorMessage(pg->connection));
+    }
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY) {
+        return classify(pg, result, name);
+    }
+    if (ret_result) {
+        *ret_result = result;
+        result = NULL;
+    }
+    return ERR_OK;
+}
+
+static int64_t statement_deadline(const struct pg *pg)
+{
+    return clock_monotonic_us() + (pg->options->statement_timeout_ms + GRACE_MS) * 1000;
+}
+
+/* Where `statement` is kept among the prepared ones, or the free slot where it would be. */
+static const struct pg_statement **prepared_slot(struct pg *pg, const struct pg_statement *statement)
+{
+    size_t hash = (size_t)((uintptr_t)statement / sizeof(*statement));
+    for (size_t i = 0; i < PREPARED_SLOTS; i++) {
+        const struct pg_statement **slot = &pg->prepared[(hash + i) % PREPARED_SLOTS];
+        if (!*slot || *slot == statement) {
+            return slot;
+        }
+    }
+    abort(); /* more statements than slots: raise PREPARED_SLOTS */
+}
+
+enum err pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
+                  PGresult **ret_result)
+{
+    static const struct pg_params NONE;
+    const struct pg_params *p = params ? params : &NONE;
+
+    pg->outcome_unknown = false;
+    pg->sqlstate[0] = '\0';
+    enum err e = pg_ready(pg);
+    if (e) {
+        return e;
+    }
+    const struct pg_statement **slot = prepared_slot(pg, statement);
+    if (!*slot) {
+        if (PQsendPrepare(pg->connection, statement->name, statement->sql, 0, NULL) != 1) {
+            return note_away(pg, statement->name, PQerrorMessage(pg->connection));
+        }
+        e = finish(pg, statement_deadline(pg), statement->name, NULL);
+        if (e) {
+            pg->outcome_unknown = false; /* only prepared, nothing run */
+            return e;
+        }
+        *slot = statement;
+    }
+    if (PQsendQueryPrepared(pg->connection, statement->name, p->count, p->values, p->lengths, p->formats, 0) != 1) {
+        return note_away(pg, statement->name, PQerrorMessage(pg->connection));
+    }
+    return finish(pg, statement_deadline(pg), statement->name, ret_result);
+}
+
+enum err pg_script(struct pg *pg, const char *sql)
+{
+    pg->outcome_unknown = false;
+    pg->sqlstate[0] = '\0';
+    enum err e = pg_ready(pg);
+    if (e) {
+        return e;
+    }
+    if (PQsendQuery(pg->connection, sql) != 1) {
+        return note_away(pg, "script", PQerrorMessage(pg->connection));
+    }
+    return finish(pg, statement_deadline(pg), "script", NULL);
+}
+
+enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument)
+{
+    enum err e = pg_script(pg, "BEGIN");
+    if (e) {
+        return e;
+    }
+    pg->in_transaction = true;
+    e = body(pg, argument);
+    pg->in_transaction = false;
+    if (!pg->connection) {
+        return e ? e : ERR_UNAVAILABLE; /* the connection went, and the transaction with it */
+    }
+    if (e) {
+        char sqlstate[sizeof(pg->sqlstate)];
+        memcpy(sqlstate, pg->sqlstate, sizeof(sqlstate));
+        if (pg_script(pg, "ROLLBACK") != ERR_OK) {
+            pg_disconnect(pg);
+        }
+        memcpy(pg->sqlstate, sqlstate, sizeof(sqlstate));
+        return e;
+    }
+    pg->in_transaction = true;
+    e = pg_script(pg, "COMMIT");
+    pg->in_transaction = false;
+    return e;
+}
+
+int64_t pg_get_int(const PGresult *result, int row, int column)
+{
+    return PQgetisnull(result, row, column) ? 0 : strtoll(PQgetvalue(result, row, column), NULL, 10);
+}
+
+bool pg_get_bool(const PGresult *result, int row, int column)
+{
+    return PQgetvalue(result, row, column)[0] == 't';
+}
+
+const char *pg_get_text(const PGresult *result, int row, int column)
+{
+    return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+}
+
+void pg_result_cleanup(PGresult **result)
+{
+    PQclear(*result);
+}

@@ -64,6 +64,7 @@ enum fcgi_accept fcgi_accept(struct fcgi *fcgi, int listener)
         return FCGI_REFUSED;
     }
     fcgi->request.ipcFd = fd;
+    fcgi->request.keepConnection = 1; /* or it would close this as what is left of an earlier request */
     return FCGX_Accept_r(&fcgi->request) == 0 ? FCGI_ACCEPTED : FCGI_NONE;
 }
 

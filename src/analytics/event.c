@@ -19,12 +19,12 @@ static const char *check_type(const char *text, size_t length)
 }
 
 static const struct field FIELDS[] = {
-    {"type", FIELD_STRING, FIELD_REQUIRED, 1, 1000, check_type},
-    {"value", FIELD_NUMBER, FIELD_REQUIRED, 0, 0, NULL},
-    {"user_id", FIELD_STRING, FIELD_REQUIRED, 1, EVENT_USER_MAX, NULL},
-    {"metadata", FIELD_OBJECT, FIELD_NULLABLE, 0, 0, NULL},
-    {"timestamp", FIELD_TIME, FIELD_NULLABLE, 0, 0, NULL},
-    {"id", FIELD_STRING, FIELD_NULLABLE, 1, EVENT_ID_MAX, NULL},
+    {"type",      FIELD_STRING, FIELD_REQUIRED, 1, 1000,           check_type},
+    {"value",     FIELD_NUMBER, FIELD_REQUIRED, 0, 0,              NULL      },
+    {"user_id",   FIELD_STRING, FIELD_REQUIRED, 1, EVENT_USER_MAX, NULL      },
+    {"metadata",  FIELD_OBJECT, FIELD_NULLABLE, 0, 0,              NULL      },
+    {"timestamp", FIELD_TIME,   FIELD_NULLABLE, 0, 0,              NULL      },
+    {"id",        FIELD_STRING, FIELD_NULLABLE, 1, EVENT_ID_MAX,   NULL      },
 };
 enum { TYPE, VALUE, USER, METADATA, TIMESTAMP, ID, COUNT };
 
@@ -47,13 +47,14 @@ static enum err take_metadata(struct problem *problem, const char *prefix, struc
     return ERR_OK;
 }
 
-static enum err take_time(struct problem *problem, const char *prefix, const struct value *value, int64_t now_us,
-                          struct event *event)
+static enum err take_time(struct problem *problem, const char *prefix, const struct value *value,
+                          int64_t now_us, struct event *event)
 {
     event->occurred_us = value->text ? value->integer : now_us;
     const char *name = arena_printf(problem->arena, "%stimestamp", prefix);
     if (event->occurred_us > now_us + EVENT_FUTURE_S * USEC_PER_SEC) {
-        return problem_field(problem, name, "out_of_range", "lies more than %d minutes ahead", EVENT_FUTURE_S / 60);
+        return problem_field(problem, name, "out_of_range", "lies more than %d minutes ahead",
+                             EVENT_FUTURE_S / 60);
     }
     if (event->occurred_us < now_us - EVENT_PAST_DAYS * USEC_PER_DAY) {
         return problem_field(problem, name, "out_of_range", "lies more than %d days back", EVENT_PAST_DAYS);
@@ -61,8 +62,8 @@ static enum err take_time(struct problem *problem, const char *prefix, const str
     return ERR_OK;
 }
 
-enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object, int64_t now_us,
-                         struct event *ret_event)
+enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object,
+                         int64_t now_us, struct event *ret_event)
 {
     struct value values[COUNT];
     struct event event = {.fate = EVENT_PENDING};
@@ -174,7 +175,9 @@ static void take_events(struct request *request, struct json_object *list, struc
 
 enum err event_create_batch(struct request *request, struct response *response)
 {
-    static const struct field BODY[] = {{"events", FIELD_ARRAY, FIELD_REQUIRED, 1, EVENT_BATCH_MAX, NULL}};
+    static const struct field BODY[] = {
+        {"events", FIELD_ARRAY, FIELD_REQUIRED, 1, EVENT_BATCH_MAX, NULL}
+    };
     struct value values[1];
     struct batch batch = {0};
     JSON_AUTO body = NULL;

@@ -23,8 +23,8 @@ enum {
     EVENT_USER_MAX = 255,           /* characters */
     EVENT_PAST_DAYS = 400,
     EVENT_FUTURE_S = 300,
-    EVENT_BODY_MAX = 32 * 1024,          /* bytes of a request with one event */
-    EVENT_BATCH_MAX = 1000,              /* events in a batch request */
+    EVENT_BODY_MAX = 32 * 1024, /* bytes of a request with one event */
+    EVENT_BATCH_MAX = 1000,     /* events in a batch request */
     EVENT_BATCH_BODY_MAX = 5 * 1024 * 1024,
 };
 
@@ -54,8 +54,8 @@ struct event {
 };
 
 /* Check one JSON object and fill in an event. `prefix` as in validate_object(). */
-enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object, int64_t now_us,
-                         struct event *ret_event);
+enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object,
+                         int64_t now_us, struct event *ret_event);
 
 /* POST /analytics/events */
 enum err event_create(struct request *request, struct response *response);

@@ -49,7 +49,8 @@ enum {
 static const struct pg_statement RECORD = {"ingest", sql_ingest};
 static const struct pg_statement SETTLE = {"ingest_settle", sql_ingest_settle};
 /* The key's first half names the purpose ("tgsh"), the second is the shard. */
-static const struct pg_statement TAKE_SHARD = {"ingest_take_shard", "SELECT pg_try_advisory_lock(1952936808, $1::int)"};
+static const struct pg_statement TAKE_SHARD = {"ingest_take_shard",
+                                               "SELECT pg_try_advisory_lock(1952936808, $1::int)"};
 
 struct ticket {
     struct ticket *next;
@@ -64,8 +65,9 @@ struct ticket {
 
 enum column { WORKSPACE, ID, TYPE, VALUE, USER, METADATA, OCCURRED, RECEIPT, COLUMNS };
 
-static const enum pg_type COLUMN_TYPES[COLUMNS] = {PG_TYPE_INT8, PG_TYPE_TEXT, PG_TYPE_TEXT, PG_TYPE_TEXT,
-                                                   PG_TYPE_TEXT, PG_TYPE_TEXT, PG_TYPE_TIMESTAMPTZ, PG_TYPE_UUID};
+static const enum pg_type COLUMN_TYPES[COLUMNS] = {PG_TYPE_INT8,        PG_TYPE_TEXT, PG_TYPE_TEXT,
+                                                   PG_TYPE_TEXT,        PG_TYPE_TEXT, PG_TYPE_TEXT,
+                                                   PG_TYPE_TIMESTAMPTZ, PG_TYPE_UUID};
 
 /* One event of a batch and whose it is. */
 struct entry {
@@ -222,7 +224,8 @@ static enum err take_shard(struct ingest *ingest)
     return ERR_INTERNAL;
 }
 
-static bool fill_columns(struct ingest *ingest, const struct entry *entries, size_t count, struct pg_params *params)
+static bool fill_columns(struct ingest *ingest, const struct entry *entries, size_t count,
+                         struct pg_params *params)
 {
     struct pg_array *columns = ingest->columns;
     bool fits = true;

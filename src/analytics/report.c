@@ -24,8 +24,9 @@ struct shape {
     bool first_is_text;
 };
 
-static enum err add_list(struct request *request, const struct pg_statement *statement, const struct period *period,
-                         const struct shape *shape, struct json_object *answer, const char *name)
+static enum err add_list(struct request *request, const struct pg_statement *statement,
+                         const struct period *period, const struct shape *shape, struct json_object *answer,
+                         const char *name)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
@@ -84,10 +85,21 @@ static enum err add_totals(struct request *request, const struct period *period,
 
 enum err report_daily(struct request *request, struct response *response)
 {
-    static const struct field QUERY[] = {{"date", FIELD_DATE, 0, 0, 0, NULL}};
-    static const struct shape TYPE_SHAPE = {{"type", "events", "total"}, true};
-    static const struct shape HOUR_SHAPE = {{"hour", "events", NULL}, false};
-    static const struct shape USER_SHAPE = {{"user_id", "events", "cost"}, true};
+    static const struct field QUERY[] = {
+        {"date", FIELD_DATE, 0, 0, 0, NULL}
+    };
+    static const struct shape TYPE_SHAPE = {
+        {"type", "events", "total"},
+        true
+    };
+    static const struct shape HOUR_SHAPE = {
+        {"hour", "events", NULL},
+        false
+    };
+    static const struct shape USER_SHAPE = {
+        {"user_id", "events", "cost"},
+        true
+    };
     struct value values[1];
     struct period period;
 

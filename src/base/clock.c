@@ -48,10 +48,12 @@ void clock_format(int64_t us, char ret_text[CLOCK_TEXT_SIZE])
     if (fraction) {
         snprintf(decimals, sizeof(decimals), ".%06d", (int)fraction);
     }
-    /* strftime's %Y would write the year 33 with two digits. The remainders tell the compiler that it fits. */
-    snprintf(ret_text, CLOCK_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u%sZ", ((unsigned)tm.tm_year + 1900) % 10000,
-             ((unsigned)tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
-             (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, decimals);
+    /* strftime's %Y would write the year 33 with two digits. The remainders tell the compiler that it fits.
+     */
+    snprintf(ret_text, CLOCK_TEXT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u%sZ",
+             ((unsigned)tm.tm_year + 1900) % 10000, ((unsigned)tm.tm_mon + 1) % 100,
+             (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
+             (unsigned)tm.tm_sec % 100, decimals);
 }
 
 void clock_format_date(int64_t us, char ret_text[CLOCK_TEXT_SIZE])

@@ -39,49 +39,49 @@ struct setting {
 #define AT(member) offsetof(struct config, member)
 
 static const struct setting SETTINGS[] = {
-    {"database_url", TYPE_SECRET, AT(database_url), "dbname=tallygate", 1, 2000, "DATABASE_URL",
-     "PostgreSQL, as a libpq connection string or URI; several hosts give fail-over"},
-    {"redis_url", TYPE_SECRET, AT(redis_url), "", 0, 1000, "REDIS_URL",
-     "Redis, as redis://[user:password@]host[:port][/db] or unix:/path/to/socket; empty: run without"},
-    {"secret_key_file", TYPE_TEXT, AT(secret_key_file), "/etc/tallygate/secret.key", 1, 1000, "SECRET_KEY_FILE",
-     "file with the master secret, 32 to 512 bytes, readable by the service alone"},
-    {"issuer", TYPE_TEXT, AT(issuer), "https://localhost", 1, 255, NULL,
-     "the iss claim of access tokens: the URL by which clients know this service"},
-    {"audience", TYPE_TEXT, AT(audience), "tallygate", 1, 255, NULL, "the aud claim of access tokens"},
-    {"cors_origins", TYPE_LIST, AT(cors_origins), "", 0, 4000, NULL,
-     "origins that browsers may call from, separated by spaces, as in https://app.example.org; empty: none"},
-    {"log_level", TYPE_LEVEL, AT(log_level), "info", 0, 0, NULL, "error, warn, info or debug"},
-    {"access_token_ttl_s", TYPE_INT, AT(access_token_ttl_s), "900", 10, 86400, NULL,
-     "how long an access token is good for, in seconds"},
-    {"bcrypt_cost", TYPE_INT, AT(bcrypt_cost), "12", 4, 16, NULL,
-     "cost of password hashing, base-2 logarithm of the rounds; each step doubles the time"},
-    {"profile_requires_password", TYPE_BOOL, AT(profile_requires_password), "yes", 0, 0, NULL,
-     "whether a new password or address must come with current_password"},
-    {"auth_workers", TYPE_INT, AT(auth_workers), "1", 1, 64, NULL, "processes of the auth pool"},
-    {"auth_threads", TYPE_INT, AT(auth_threads), "4", 1, 64, NULL,
-     "request threads in each; as many passwords are hashed at once"},
-    {"ingest_workers", TYPE_INT, AT(ingest_workers), "1", 1, 64, NULL, "processes of the ingest pool"},
-    {"ingest_threads", TYPE_INT, AT(ingest_threads), "64", 1, 512, NULL,
-     "request threads in each; as many requests share a commit"},
-    {"api_workers", TYPE_INT, AT(api_workers), "2", 1, 64, NULL, "processes of the api pool"},
-    {"api_threads", TYPE_INT, AT(api_threads), "6", 1, 128, NULL,
-     "request threads in each; each holds one PostgreSQL connection once it needed one"},
-    {"drain_s", TYPE_INT, AT(drain_s), "30", 1, 600, NULL,
-     "how long a worker that is told to stop may finish what runs, in seconds"},
-    {"client_timeout_s", TYPE_INT, AT(client_timeout_s), "10", 1, 300, NULL,
-     "how long one read from or write to the web server may take, in seconds"},
-    {"database_timeout_ms", TYPE_INT, AT(database_timeout_ms), "5000", 100, 600000, NULL,
-     "limit on one statement, in milliseconds"},
-    {"database_connect_timeout_ms", TYPE_INT, AT(database_connect_timeout_ms), "2000", 100, 60000, NULL,
-     "limit on connecting to PostgreSQL, in milliseconds"},
-    {"redis_timeout_ms", TYPE_INT, AT(redis_timeout_ms), "200", 10, 10000, NULL,
-     "limit on connecting to Redis and on one command, in milliseconds"},
-    {"ingest_queue_events", TYPE_INT, AT(ingest_queue_events), "20000", 1000, 1000000, NULL,
-     "events that may wait in one worker; past that, recording answers 503"},
-    {"ingest_batch_events", TYPE_INT, AT(ingest_batch_events), "2000", 1, 10000, NULL,
-     "events that one transaction records at the most, but at least one request's"},
-    {"ingest_wait_ms", TYPE_INT, AT(ingest_wait_ms), "5000", 100, 60000, NULL,
-     "how long recording waits for the database before it answers 503, in milliseconds"},
+    {"database_url",                TYPE_SECRET, AT(database_url),                "dbname=tallygate",          1,    2000,    "DATABASE_URL",
+     "PostgreSQL, as a libpq connection string or URI; several hosts give fail-over"                                                                                                                                       },
+    {"redis_url",                   TYPE_SECRET, AT(redis_url),                   "",                          0,    1000,    "REDIS_URL",
+     "Redis, as redis://[user:password@]host[:port][/db] or unix:/path/to/socket; empty: run without"                                                                                                                      },
+    {"secret_key_file",             TYPE_TEXT,   AT(secret_key_file),             "/etc/tallygate/secret.key", 1,    1000,
+     "SECRET_KEY_FILE",                                                                                                                       "file with the master secret, 32 to 512 bytes, readable by the service alone"},
+    {"issuer",                      TYPE_TEXT,   AT(issuer),                      "https://localhost",         1,    255,     NULL,
+     "the iss claim of access tokens: the URL by which clients know this service"                                                                                                                                          },
+    {"audience",                    TYPE_TEXT,   AT(audience),                    "tallygate",                 1,    255,     NULL,           "the aud claim of access tokens"                                             },
+    {"cors_origins",                TYPE_LIST,   AT(cors_origins),                "",                          0,    4000,    NULL,
+     "origins that browsers may call from, separated by spaces, as in https://app.example.org; empty: none"                                                                                                                },
+    {"log_level",                   TYPE_LEVEL,  AT(log_level),                   "info",                      0,    0,       NULL,           "error, warn, info or debug"                                                 },
+    {"access_token_ttl_s",          TYPE_INT,    AT(access_token_ttl_s),          "900",                       10,   86400,   NULL,
+     "how long an access token is good for, in seconds"                                                                                                                                                                    },
+    {"bcrypt_cost",                 TYPE_INT,    AT(bcrypt_cost),                 "12",                        4,    16,      NULL,
+     "cost of password hashing, base-2 logarithm of the rounds; each step doubles the time"                                                                                                                                },
+    {"profile_requires_password",   TYPE_BOOL,   AT(profile_requires_password),   "yes",                       0,    0,       NULL,
+     "whether a new password or address must come with current_password"                                                                                                                                                   },
+    {"auth_workers",                TYPE_INT,    AT(auth_workers),                "1",                         1,    64,      NULL,           "processes of the auth pool"                                                 },
+    {"auth_threads",                TYPE_INT,    AT(auth_threads),                "4",                         1,    64,      NULL,
+     "request threads in each; as many passwords are hashed at once"                                                                                                                                                       },
+    {"ingest_workers",              TYPE_INT,    AT(ingest_workers),              "1",                         1,    64,      NULL,           "processes of the ingest pool"                                               },
+    {"ingest_threads",              TYPE_INT,    AT(ingest_threads),              "64",                        1,    512,     NULL,
+     "request threads in each; as many requests share a commit"                                                                                                                                                            },
+    {"api_workers",                 TYPE_INT,    AT(api_workers),                 "2",                         1,    64,      NULL,           "processes of the api pool"                                                  },
+    {"api_threads",                 TYPE_INT,    AT(api_threads),                 "6",                         1,    128,     NULL,
+     "request threads in each; each holds one PostgreSQL connection once it needed one"                                                                                                                                    },
+    {"drain_s",                     TYPE_INT,    AT(drain_s),                     "30",                        1,    600,     NULL,
+     "how long a worker that is told to stop may finish what runs, in seconds"                                                                                                                                             },
+    {"client_timeout_s",            TYPE_INT,    AT(client_timeout_s),            "10",                        1,    300,     NULL,
+     "how long one read from or write to the web server may take, in seconds"                                                                                                                                              },
+    {"database_timeout_ms",         TYPE_INT,    AT(database_timeout_ms),         "5000",                      100,  600000,  NULL,
+     "limit on one statement, in milliseconds"                                                                                                                                                                             },
+    {"database_connect_timeout_ms", TYPE_INT,    AT(database_connect_timeout_ms), "2000",                      100,  60000,   NULL,
+     "limit on connecting to PostgreSQL, in milliseconds"                                                                                                                                                                  },
+    {"redis_timeout_ms",            TYPE_INT,    AT(redis_timeout_ms),            "200",                       10,   10000,   NULL,
+     "limit on connecting to Redis and on one command, in milliseconds"                                                                                                                                                    },
+    {"ingest_queue_events",         TYPE_INT,    AT(ingest_queue_events),         "20000",                     1000, 1000000, NULL,
+     "events that may wait in one worker; past that, recording answers 503"                                                                                                                                                },
+    {"ingest_batch_events",         TYPE_INT,    AT(ingest_batch_events),         "2000",                      1,    10000,   NULL,
+     "events that one transaction records at the most, but at least one request's"                                                                                                                                         },
+    {"ingest_wait_ms",              TYPE_INT,    AT(ingest_wait_ms),              "5000",                      100,  60000,   NULL,
+     "how long recording waits for the database before it answers 503, in milliseconds"                                                                                                                                    },
 };
 
 static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
@@ -196,7 +196,8 @@ static char *read_line(char *line, int size, void *stream)
     if (!strchr(line, '\n') && !feof(reading->file)) {
         reading->too_long = true;
         reading->failed = true;
-        fail(reading->error, "%s:%d: the line is longer than %d bytes", reading->path, reading->line, size - 2);
+        fail(reading->error, "%s:%d: the line is longer than %d bytes", reading->path, reading->line,
+             size - 2);
         return NULL;
     }
     return line;
@@ -211,7 +212,8 @@ static int take_setting(void *user, const char *section, const char *key, const 
     }
     reading->failed = true;
     if (*section) {
-        fail(reading->error, "%s:%d: sections such as [%s] are not used here", reading->path, reading->line, section);
+        fail(reading->error, "%s:%d: sections such as [%s] are not used here", reading->path, reading->line,
+             section);
         return 0;
     }
     const struct setting *setting = find_setting(key);

@@ -94,11 +94,12 @@ bool crypto_derive(const uint8_t *secret, size_t secret_length, const char *purp
 {
     size_t size = CRYPTO_KEY_SIZE;
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-    bool ok = context && EVP_PKEY_derive_init(context) == 1 &&
-              EVP_PKEY_CTX_set_hkdf_md(context, EVP_sha256()) == 1 &&
-              EVP_PKEY_CTX_set1_hkdf_key(context, secret, (int)secret_length) == 1 &&
-              EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *)purpose, (int)strlen(purpose)) == 1 &&
-              EVP_PKEY_derive(context, ret_key, &size) == 1;
+    bool ok =
+        context && EVP_PKEY_derive_init(context) == 1 &&
+        EVP_PKEY_CTX_set_hkdf_md(context, EVP_sha256()) == 1 &&
+        EVP_PKEY_CTX_set1_hkdf_key(context, secret, (int)secret_length) == 1 &&
+        EVP_PKEY_CTX_add1_hkdf_info(context, (const unsigned char *)purpose, (int)strlen(purpose)) == 1 &&
+        EVP_PKEY_derive(context, ret_key, &size) == 1;
     EVP_PKEY_CTX_free(context);
     return ok;
 }

@@ -142,7 +142,9 @@ static int scan_hex4(struct scanner *s)
     }
     for (int i = 0; i < 4; i++) {
         char c = *s->at++;
-        int digit = is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+        int digit = is_digit(c)                              ? c - '0'
+                    : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                             : -1;
         if (digit < 0) {
             return -1;
         }
@@ -286,7 +288,8 @@ static bool scan_value(struct scanner *s)
                 continue;
             }
             if (c != ',') {
-                return fail(s, c < 0 ? "the text ends too early" : "expected a comma or the end of a list or object");
+                return fail(s, c < 0 ? "the text ends too early"
+                                     : "expected a comma or the end of a list or object");
             }
             s->at++;
             if (open == '{' && !scan_name(s)) {
@@ -316,8 +319,7 @@ bool json_scan(const char *text, size_t length, struct json_fault *ret_fault)
     return scan_text(&s, ret_fault);
 }
 
-bool json_parse(const char *text, size_t length, struct json_object **ret_value,
-                struct json_fault *ret_fault)
+bool json_parse(const char *text, size_t length, struct json_object **ret_value, struct json_fault *ret_fault)
 {
     if (length > INT32_MAX) {
         *ret_fault = (struct json_fault){.reason = "the text is too long"};

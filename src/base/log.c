@@ -12,8 +12,10 @@
 
 enum { LINE_MAX_BYTES = 8192, MESSAGE_MAX_BYTES = 2048 };
 
-static const char *const LEVEL_NAMES[] = {
-    [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn", [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug"};
+static const char *const LEVEL_NAMES[] = {[LOG_LEVEL_ERROR] = "error",
+                                          [LOG_LEVEL_WARN] = "warn",
+                                          [LOG_LEVEL_INFO] = "info",
+                                          [LOG_LEVEL_DEBUG] = "debug"};
 
 static struct {
     const char *service;
@@ -105,13 +107,13 @@ static void log_line(enum log_level level, const char *format, va_list args)
     errno = saved_errno;
 }
 
-#define DEFINE_LOG(function, level)             \
-    void function(const char *format, ...)      \
-    {                                           \
-        va_list args;                           \
-        va_start(args, format);                 \
-        log_line(level, format, args);          \
-        va_end(args);                           \
+#define DEFINE_LOG(function, level)        \
+    void function(const char *format, ...) \
+    {                                      \
+        va_list args;                      \
+        va_start(args, format);            \
+        log_line(level, format, args);     \
+        va_end(args);                      \
     }
 
 DEFINE_LOG(log_error, LOG_LEVEL_ERROR)

@@ -27,7 +27,8 @@ static enum err check_media_type(struct request *request)
     const char *type = request_variable(request, "CONTENT_TYPE");
     size_t length = type ? strcspn(type, "; \t") : 0;
     if (length != sizeof(JSON) - 1 || strncasecmp(type, JSON, length) != 0) {
-        return problem_say(&request->problem, ERR_MEDIA_TYPE, "Send the body with Content-Type: application/json.");
+        return problem_say(&request->problem, ERR_MEDIA_TYPE,
+                           "Send the body with Content-Type: application/json.");
     }
     return ERR_OK;
 }
@@ -109,8 +110,10 @@ void dispatch(struct dispatcher *dispatcher)
     atomic_fetch_add_explicit(&metrics->requests_active, 1, memory_order_relaxed);
     request_init(&request, &dispatcher->arena, &dispatcher->services, fcgi_environment(dispatcher->fcgi));
     response_init(&response, &dispatcher->arena, &dispatcher->response_body);
-    struct log_request line = {
-        .request_id = request.request_id, .trace_id = request.trace_id, .method = request.method, .route = "none"};
+    struct log_request line = {.request_id = request.request_id,
+                               .trace_id = request.trace_id,
+                               .method = request.method,
+                               .route = "none"};
     log_set_request(&line);
 
     enum err e = serve(dispatcher, &request, &response);

@@ -6,11 +6,12 @@
 #include "identity/keyring.h"
 
 /* Sums of a few rows: a count is never a scan. */
-static const struct pg_statement TOTALS = {
-    "health_totals", "SELECT coalesce(sum(n) FILTER (WHERE name = 'events'), 0), "
-                     "coalesce(sum(n) FILTER (WHERE name = 'users'), 0) FROM totals"};
+static const struct pg_statement TOTALS = {"health_totals",
+                                           "SELECT coalesce(sum(n) FILTER (WHERE name = 'events'), 0), "
+                                           "coalesce(sum(n) FILTER (WHERE name = 'users'), 0) FROM totals"};
 
-static void add_dependency(struct json_object *dependencies, const char *name, const char *status, int64_t took_us)
+static void add_dependency(struct json_object *dependencies, const char *name, const char *status,
+                           int64_t took_us)
 {
     struct json_object *item = json_object_new_object();
     json_add_string(item, "status", status);
@@ -44,7 +45,11 @@ enum err health_show(struct request *request, struct response *response)
     json_add(answer, "users_count", pg ? NULL : json_object_new_int64(pg_get_int(totals, 0, 1)));
     struct json_object *dependencies = json_object_new_object();
     add_dependency(dependencies, "postgres", pg ? "down" : "up", pg ? -1 : pg_us);
-    add_dependency(dependencies, "redis", !with_redis ? "disabled" : redis ? "down" : "up", redis ? -1 : redis_us);
+    add_dependency(dependencies, "redis",
+                   !with_redis ? "disabled"
+                   : redis     ? "down"
+                               : "up",
+                   redis ? -1 : redis_us);
     json_add(answer, "dependencies", dependencies);
     response_json(response, usable ? 200 : 503, answer);
     if (!usable) {

@@ -20,7 +20,14 @@
 #include "store/migrate.h"
 #include "store/redis.h"
 
-enum mode { MODE_RUN, MODE_CHECK_CONFIG, MODE_CHECK_START, MODE_SHOW_CONFIG, MODE_LIST_KEYS, MODE_LIST_ROUTES };
+enum mode {
+    MODE_RUN,
+    MODE_CHECK_CONFIG,
+    MODE_CHECK_START,
+    MODE_SHOW_CONFIG,
+    MODE_LIST_KEYS,
+    MODE_LIST_ROUTES
+};
 
 enum { EXIT_USAGE = 2 };
 
@@ -33,7 +40,11 @@ struct arguments {
 static const struct pool_name {
     const char *name;
     enum pool pool;
-} POOLS[] = {{"auth", POOL_AUTH}, {"ingest", POOL_INGEST}, {"api", POOL_API}};
+} POOLS[] = {
+    {"auth",   POOL_AUTH  },
+    {"ingest", POOL_INGEST},
+    {"api",    POOL_API   }
+};
 
 static int usage(FILE *out)
 {
@@ -49,11 +60,17 @@ static int usage(FILE *out)
 static int read_arguments(int argc, char **argv, struct arguments *ret)
 {
     static const struct option OPTIONS[] = {
-        {"pool", required_argument, NULL, 'p'},   {"config", required_argument, NULL, 'c'},
-        {"check-config", no_argument, NULL, 'k'}, {"check-start", no_argument, NULL, 't'},
-        {"show-config", no_argument, NULL, 's'},  {"list-keys", no_argument, NULL, 'l'},
-        {"list-routes", no_argument, NULL, 'r'},  {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+        {"pool",         required_argument, NULL, 'p'},
+        {"config",       required_argument, NULL, 'c'},
+        {"check-config", no_argument,       NULL, 'k'},
+        {"check-start",  no_argument,       NULL, 't'},
+        {"show-config",  no_argument,       NULL, 's'},
+        {"list-keys",    no_argument,       NULL, 'l'},
+        {"list-routes",  no_argument,       NULL, 'r'},
+        {"version",      no_argument,       NULL, 'V'},
+        {"help",         no_argument,       NULL, 'h'},
+        {NULL,           0,                 NULL, 0  }
+    };
     int option;
     while ((option = getopt_long(argc, argv, "c:p:hV", OPTIONS, NULL)) != -1) {
         switch (option) {
@@ -145,7 +162,8 @@ static const struct pool_name *find_pool(const char *name)
     return NULL;
 }
 
-static int run_pool(const struct config *config, const struct pool_name *pool, const char *config_path, char **argv)
+static int run_pool(const struct config *config, const struct pool_name *pool, const char *config_path,
+                    char **argv)
 {
     char program[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
@@ -202,9 +220,8 @@ int main(int argc, char **argv)
             puts("the settings are fine");
             code = 0;
         } else if (schema_fits(&config)) {
-            code = arguments.mode == MODE_CHECK_START
-                       ? 0
-                       : run_pool(&config, pool, arguments.config_path, argv);
+            code =
+                arguments.mode == MODE_CHECK_START ? 0 : run_pool(&config, pool, arguments.config_path, argv);
         }
     }
     config_free(&config);

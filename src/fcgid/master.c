@@ -263,7 +263,8 @@ static bool next_start_checks_out(const struct master *master)
 /* "metrics-fd lifeline-read lifeline-write pid pid …" */
 static void write_state(const struct master *master, char *text, size_t size)
 {
-    int length = snprintf(text, size, "%d %d %d", master->metrics_fd, master->lifeline[0], master->lifeline[1]);
+    int length =
+        snprintf(text, size, "%d %d %d", master->metrics_fd, master->lifeline[0], master->lifeline[1]);
     for (int i = 0; i < OLD_MAX + master->options->workers; i++) {
         pid_t pid = i < OLD_MAX ? master->old[i] : master->slots[i - OLD_MAX].pid;
         if (pid && length > 0 && (size_t)length < size) {
@@ -277,8 +278,8 @@ static bool read_state(struct master *master)
 {
     const char *text = getenv(STATE_VARIABLE);
     int used = 0;
-    if (!text ||
-        sscanf(text, "%d %d %d%n", &master->metrics_fd, &master->lifeline[0], &master->lifeline[1], &used) != 3) {
+    if (!text || sscanf(text, "%d %d %d%n", &master->metrics_fd, &master->lifeline[0], &master->lifeline[1],
+                        &used) != 3) {
         return false;
     }
     text += used;
@@ -385,7 +386,8 @@ static void hand_over(struct master *master)
     }
     if (!master->ready_told) {
         sd_notify(0, "READY=1");
-        log_info("ready: %d workers with %d threads each", master->options->workers, master->options->threads);
+        log_info("ready: %d workers with %d threads each", master->options->workers,
+                 master->options->threads);
         master->ready_told = true;
     }
 }
@@ -432,7 +434,9 @@ static void keep_time(struct master *master)
 
 static void run_once(struct master *master)
 {
-    struct pollfd fds[1 + WORKERS_MAX] = {{.fd = master->signals, .events = POLLIN}};
+    struct pollfd fds[1 + WORKERS_MAX] = {
+        {.fd = master->signals, .events = POLLIN}
+    };
     struct slot *slots[1 + WORKERS_MAX] = {NULL};
     nfds_t count = 1;
     for (int i = 0; i < master->options->workers; i++) {
@@ -461,7 +465,8 @@ static bool prepare(struct master *master)
     int is_listening = 0;
     socklen_t size = sizeof(is_listening);
     if (getsockopt(LISTENER, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) != 0 || !is_listening) {
-        log_error("descriptor 0 is not a listening socket: start this program by spawn-fcgi -n, see tallygate-fcgi(8)");
+        log_error(
+            "descriptor 0 is not a listening socket: start this program by spawn-fcgi -n, see tallygate-fcgi(8)");
         return false;
     }
     int flags = fcntl(LISTENER, F_GETFL);

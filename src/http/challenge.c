@@ -9,9 +9,10 @@ enum err challenge_bearer(struct request *request, struct response *response, co
         return problem_say(&request->problem, ERR_UNAUTHENTICATED,
                            "Send an access token in the header Authorization: Bearer TOKEN.");
     }
-    response_header(response, "WWW-Authenticate",
-                    arena_printf(request->arena,
-                                 "Bearer realm=\"tallygate\", error=\"invalid_token\", error_description=\"%s\"",
-                                 reason));
+    response_header(
+        response, "WWW-Authenticate",
+        arena_printf(request->arena,
+                     "Bearer realm=\"tallygate\", error=\"invalid_token\", error_description=\"%s\"",
+                     reason));
     return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The access token is refused: %s.", reason);
 }

@@ -59,10 +59,12 @@ struct json_object *problem_json(const struct problem *problem, enum err e, cons
     if (problem->detail) {
         json_add_string(object, "detail", problem->detail);
     } else if (problem->count > 1) {
-        json_add_string(object, "detail", arena_printf(problem->arena, "%zu fields are not valid.", problem->count));
-    } else if (problem->first) {
         json_add_string(object, "detail",
-                        arena_printf(problem->arena, "%s: %s", problem->first->field, problem->first->message));
+                        arena_printf(problem->arena, "%zu fields are not valid.", problem->count));
+    } else if (problem->first) {
+        json_add_string(
+            object, "detail",
+            arena_printf(problem->arena, "%s: %s", problem->first->field, problem->first->message));
     } else {
         json_add_string(object, "detail", info->detail);
     }

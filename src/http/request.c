@@ -26,8 +26,8 @@ static bool traceparent_valid(const char *s)
         return false;
     }
     bool ends = s[LENGTH] == '\0' || (strncmp(s, "00", 2) != 0 && s[LENGTH] == '-');
-    return ends && s[2] == '-' && is_hex(s + 3, 32) && !all_zero(s + 3, 32) && s[35] == '-' && is_hex(s + 36, 16) &&
-           !all_zero(s + 36, 16) && s[52] == '-' && is_hex(s + 53, 2);
+    return ends && s[2] == '-' && is_hex(s + 3, 32) && !all_zero(s + 3, 32) && s[35] == '-' &&
+           is_hex(s + 36, 16) && !all_zero(s + 36, 16) && s[52] == '-' && is_hex(s + 53, 2);
 }
 
 static void set_trace(struct request *request)
@@ -48,7 +48,8 @@ static void set_trace(struct request *request)
         crypto_hex(random, 16, request->trace_id);
     }
     crypto_hex(random + 16, 8, span_id);
-    snprintf(request->traceparent, sizeof(request->traceparent), "00-%s-%s-%s", request->trace_id, span_id, flags);
+    snprintf(request->traceparent, sizeof(request->traceparent), "00-%s-%s-%s", request->trace_id, span_id,
+             flags);
 }
 
 static bool request_id_valid(const char *id)
@@ -128,7 +129,8 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus, size_t *ret_length)
+const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus,
+                           size_t *ret_length)
 {
     char *decoded = arena_alloc(arena, length + 1);
     size_t out = 0;

@@ -28,9 +28,9 @@ struct revocations;
 /* What a request thread has for its handlers. The pointers never change; those marked shared serve
  * all threads of the worker. */
 struct services {
-    const struct config *config;     /* shared, read-only */
-    struct metrics *metrics;         /* shared */
-    struct pg *pg;                   /* NULL in the ingest pool */
+    const struct config *config; /* shared, read-only */
+    struct metrics *metrics;     /* shared */
+    struct pg *pg;               /* NULL in the ingest pool */
     struct redis *redis;
     struct password_hasher *hasher;  /* NULL outside the auth pool */
     struct keyring *keyring;         /* shared */
@@ -79,7 +79,8 @@ struct request {
 };
 
 /* Fill in method, path, ids and trace from the FastCGI parameters. The rest stays zero. */
-void request_init(struct request *request, struct arena *arena, struct services *services, char **environment);
+void request_init(struct request *request, struct arena *arena, struct services *services,
+                  char **environment);
 /* A FastCGI parameter, as in CONTENT_TYPE or HTTP_ORIGIN; NULL when there is none or it is empty. */
 const char *request_variable(const struct request *request, const char *name);
 /* A path parameter of the matched route. */
@@ -88,6 +89,7 @@ int64_t request_param_int(const struct request *request, const char *name);
 /* Cut and decode the query string into query_params. */
 enum err request_parse_query(struct request *request);
 /* Decode %XX (and `+` as a space when `plus`). NULL for broken escapes, broken UTF-8 or NUL. */
-const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus, size_t *ret_length);
+const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus,
+                           size_t *ret_length);
 
 #endif

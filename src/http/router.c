@@ -127,7 +127,8 @@ static enum err cut_path(struct request *request, struct path *path)
 }
 
 /* Whether the literal parts agree; how many do tells the better of two matches. */
-static bool shape_matches(const struct compiled_route *compiled, const struct path *path, size_t *ret_literals)
+static bool shape_matches(const struct compiled_route *compiled, const struct path *path,
+                          size_t *ret_literals)
 {
     size_t literals = 0;
     if (compiled->count != path->count) {
@@ -155,7 +156,8 @@ static bool is_positive_int(const char *text)
     return errno == 0;
 }
 
-static enum err take_params(const struct compiled_route *compiled, const struct path *path, struct request *request)
+static enum err take_params(const struct compiled_route *compiled, const struct path *path,
+                            struct request *request)
 {
     enum err e = ERR_OK;
     for (size_t i = 0; i < path->count; i++) {
@@ -183,7 +185,8 @@ static const char *list_allowed(const struct router *router, const struct path *
         size_t own;
         if (shape_matches(&router->routes[i], path, &own) && own == literals) {
             const char *method = router->routes[i].route->method;
-            allow = arena_printf(arena, "%s%s, %s", method, strcmp(method, "GET") == 0 ? ", HEAD" : "", allow);
+            allow =
+                arena_printf(arena, "%s%s, %s", method, strcmp(method, "GET") == 0 ? ", HEAD" : "", allow);
         }
     }
     return allow;

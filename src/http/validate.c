@@ -22,12 +22,12 @@ static enum err check_bounds(const struct check *check, int64_t amount, const ch
 {
     const struct field *field = check->field;
     if (amount < field->min) {
-        return problem_field(check->problem, check->name, "too_short", "must have at least %" PRId64 " %s", field->min,
-                             unit);
+        return problem_field(check->problem, check->name, "too_short", "must have at least %" PRId64 " %s",
+                             field->min, unit);
     }
     if (amount > field->max) {
-        return problem_field(check->problem, check->name, "too_long", "must have at most %" PRId64 " %s", field->max,
-                             unit);
+        return problem_field(check->problem, check->name, "too_long", "must have at most %" PRId64 " %s",
+                             field->max, unit);
     }
     return ERR_OK;
 }
@@ -105,7 +105,8 @@ static enum err check_number(const struct check *check, struct json_object *json
     check->value->text = json_text(json, &check->value->length);
     double number = json_object_get_double(json);
     if (number == 0 && strcspn(check->value->text, "eE") > strcspn(check->value->text, "123456789")) {
-        return problem_field(check->problem, check->name, "out_of_range", "is too close to zero for a double");
+        return problem_field(check->problem, check->name, "out_of_range",
+                             "is too close to zero for a double");
     }
     return ERR_OK;
 }
@@ -133,8 +134,9 @@ static enum err check_json(const struct check *check, struct json_object *json)
     case FIELD_OBJECT:
         return type == json_type_object ? ERR_OK : wrong_type(check, "an object");
     case FIELD_ARRAY:
-        return type == json_type_array ? check_bounds(check, (int64_t)json_object_array_length(json), "elements")
-                                       : wrong_type(check, "an array");
+        return type == json_type_array
+                   ? check_bounds(check, (int64_t)json_object_array_length(json), "elements")
+                   : wrong_type(check, "an array");
     }
     return ERR_INTERNAL;
 }
@@ -188,7 +190,8 @@ enum err validate_object(struct problem *problem, const char *prefix, struct jso
     {
         (void)member;
         if (!find_field(fields, count, name)) {
-            result = problem_field(problem, full_name(problem, prefix, name), "unknown_field", "is not a known field");
+            result = problem_field(problem, full_name(problem, prefix, name), "unknown_field",
+                                   "is not a known field");
         }
     }
     return result;
@@ -279,7 +282,8 @@ static bool label_valid(const char *label, size_t length)
 const char *validate_email(const char *text, size_t length)
 {
     static const char WRONG[] = "must be an e-mail address as in name@example.org";
-    static const char LOCAL[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$%&'*+/=?^_`{|}~-";
+    static const char LOCAL[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.!#$%&'*+/=?^_`{|}~-";
     enum { EMAIL_MAX = 254, LOCAL_MAX = 64 };
     size_t local = strspn(text, LOCAL);
     if (length > EMAIL_MAX || local == 0 || local > LOCAL_MAX || text[local] != '@') {

@@ -18,7 +18,8 @@ static const struct pg_statement PROFILE = {
     "account_profile", "SELECT email, username, full_name, " PG_US("created_at") ", " PG_US(
                            "updated_at") ", password_hash FROM users WHERE id = $1 AND is_active"};
 static const struct pg_statement UPDATE = {"account_update", sql_account_update};
-static const struct pg_statement ROLE = {"account_role", "SELECT role FROM users WHERE id = $1 AND is_active"};
+static const struct pg_statement ROLE = {"account_role",
+                                         "SELECT role FROM users WHERE id = $1 AND is_active"};
 static const struct pg_statement DELETE = {"account_delete", sql_account_delete};
 static const struct pg_statement SET_ROLE = {
     "account_set_role",
@@ -39,10 +40,10 @@ static const char *check_password(const char *text, size_t length)
 enum err account_register(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
-        {"email", FIELD_STRING, FIELD_REQUIRED, 3, 254, validate_email},
-        {"password", FIELD_BYTES, FIELD_REQUIRED, 0, 1024, check_password},
-        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
-        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
+        {"email",     FIELD_STRING, FIELD_REQUIRED,                  3, 254,           validate_email},
+        {"password",  FIELD_BYTES,  FIELD_REQUIRED,                  0, 1024,          check_password},
+        {"username",  FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX,  NULL          },
+        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL          },
     };
     enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, COUNT };
     const struct services *services = request->services;
@@ -148,11 +149,11 @@ static enum err check_current(struct request *request, const struct value *curre
 enum err account_update(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
-        {"email", FIELD_STRING, 0, 3, 254, validate_email},
-        {"password", FIELD_BYTES, 0, 0, 1024, check_password},
-        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
-        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
-        {"current_password", FIELD_STRING, 0, 1, 1024, NULL},
+        {"email",            FIELD_STRING, 0,                               3, 254,           validate_email},
+        {"password",         FIELD_BYTES,  0,                               0, 1024,          check_password},
+        {"username",         FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX,  NULL          },
+        {"full_name",        FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL          },
+        {"current_password", FIELD_STRING, 0,                               1, 1024,          NULL          },
     };
     enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, COUNT };
     const struct services *services = request->services;
@@ -200,7 +201,8 @@ enum err account_update(struct request *request, struct response *response)
     }
     if (!e && PQntuples(after) == 0) {
         /* The password was changed or the account deleted while we hashed. */
-        return problem_say(&request->problem, ERR_CONFLICT, "The account was changed meanwhile; look and try again.");
+        return problem_say(&request->problem, ERR_CONFLICT,
+                           "The account was changed meanwhile; look and try again.");
     }
     if (!e) {
         answer_profile(request, response, after);
@@ -225,7 +227,8 @@ enum err account_delete(struct request *request, struct response *response)
         return challenge_bearer(request, response, "the account is gone");
     }
     if (target != request->principal.user_id && strcmp(pg_get_text(role, 0, 0), "admin") != 0) {
-        return problem_say(&request->problem, ERR_FORBIDDEN, "Only administrators may delete another's account.");
+        return problem_say(&request->problem, ERR_FORBIDDEN,
+                           "Only administrators may delete another's account.");
     }
     struct pg_params params = {0};
     pg_int(&params, target);

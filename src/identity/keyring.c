@@ -96,10 +96,12 @@ static bool thumbprint(EVP_PKEY *pair, char ret_kid[KEYRING_KID_SIZE])
 {
     char x[KEYRING_KID_SIZE], y[KEYRING_KID_SIZE], json[256];
     uint8_t digest[CRYPTO_SHA256_SIZE];
-    if (!put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_X, x) || !put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_Y, y)) {
+    if (!put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_X, x) ||
+        !put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_Y, y)) {
         return false;
     }
-    int length = snprintf(json, sizeof(json), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", x, y);
+    int length =
+        snprintf(json, sizeof(json), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", x, y);
     crypto_sha256(json, (size_t)length, digest);
     crypto_base64url(digest, sizeof(digest), ret_kid);
     return true;
@@ -112,6 +114,15 @@ static bool make_key(struct keyring_key *ret_key)
               write_pem(pair, true, ret_key->private_pem);
     EVP_PKEY_free(pair);
     return ok;
+}
+
+enum err keyring_make(struct keyring *keyring)
+{
+    pthread_rwlock_wrlock(&keyring->lock);
+    bool ok = make_key(&keyring->keys[0]);
+    keyring->count = ok ? 1 : 0;
+    pthread_rwlock_unlock(&keyring->lock);
+    return ok ? ERR_OK : ERR_INTERNAL;
 }
 
 /* Make the very first key. Several hosts may try at once: the insert takes effect for one. */
@@ -155,7 +166,8 @@ static bool open_private(const struct keyring *keyring, const char *sealed_hex, 
         }
         sealed[i] = (uint8_t)byte;
     }
-    bool ok = seal_key(keyring, seal) && crypto_open(seal, key->kid, sealed, length, (uint8_t *)key->private_pem);
+    bool ok =
+        seal_key(keyring, seal) && crypto_open(seal, key->kid, sealed, length, (uint8_t *)key->private_pem);
     key->private_pem[ok ? length - CRYPTO_SEAL_OVERHEAD : 0] = '\0';
     crypto_wipe(seal, sizeof(seal));
     return ok;

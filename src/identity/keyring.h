@@ -26,6 +26,9 @@ void keyring_free(struct keyring *keyring);
  * this master secret. What was loaded before stays on failure. */
 enum err keyring_load(struct keyring *keyring, struct pg *pg);
 
+/* Make a key in memory only and let it sign; for tests and tools without a database. */
+enum err keyring_make(struct keyring *keyring);
+
 /* Whether keys were ever loaded. */
 bool keyring_is_loaded(struct keyring *keyring);
 

@@ -17,8 +17,10 @@
 enum { OVERLAP_S = 60, FULL_EVERY_S = 300, STALE_AFTER_S = 10, SLOTS_MIN = 256 };
 
 static const struct pg_statement SINCE = {
-    "revocations_since", "SELECT session_id, " PG_US("now()") " FROM revocations "
-                         "WHERE expires_at > now() AND revoked_at > to_timestamp($1::bigint / 1000000.0)"};
+    "revocations_since",
+    "SELECT session_id, " PG_US(
+        "now()") " FROM revocations "
+                 "WHERE expires_at > now() AND revoked_at > to_timestamp($1::bigint / 1000000.0)"};
 static const struct pg_statement NOW = {"revocations_now", "SELECT " PG_US("now()")};
 
 /* An open-addressing set of ids; the all-zero id marks a free slot and is never issued. */

@@ -24,10 +24,12 @@ static const struct pg_statement OPEN = {
 static const struct pg_statement REHASH = {
     "session_rehash", "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3"};
 static const struct pg_statement VERIFY = {
-    "session_verify", "SELECT u.email, " PG_US("u.created_at") " FROM users u JOIN sessions s ON s.user_id = u.id "
-                      "WHERE u.id = $1 AND u.is_active AND s.id = $2::uuid"};
+    "session_verify",
+    "SELECT u.email, " PG_US("u.created_at") " FROM users u JOIN sessions s ON s.user_id = u.id "
+                                             "WHERE u.id = $1 AND u.is_active AND s.id = $2::uuid"};
 static const struct pg_statement PRUNE_SESSIONS = {
-    "session_prune", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() LIMIT 1000)"};
+    "session_prune",
+    "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() LIMIT 1000)"};
 static const struct pg_statement PRUNE_REVOCATIONS = {
     "revocation_prune", "DELETE FROM revocations WHERE session_id IN "
                         "(SELECT session_id FROM revocations WHERE expires_at < now() LIMIT 1000)"};
@@ -106,7 +108,7 @@ static void rehash(struct request *request, int64_t user_id, const char *passwor
 enum err session_login(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
-        {"email", FIELD_STRING, FIELD_REQUIRED, 1, 254, NULL},
+        {"email",    FIELD_STRING, FIELD_REQUIRED, 1, 254,  NULL},
         {"password", FIELD_STRING, FIELD_REQUIRED, 1, 1024, NULL},
     };
     enum { EMAIL, PASSWORD, COUNT };

@@ -23,8 +23,8 @@ static void jwt_cleanup(jwt_t **jwt)
 }
 #define JWT_AUTO __attribute__((cleanup(jwt_cleanup))) jwt_t *
 
-static bool add_claims(jwt_t *jwt, const struct config *config, const struct principal *principal, int64_t now_s,
-                       struct arena *arena)
+static bool add_claims(jwt_t *jwt, const struct config *config, const struct principal *principal,
+                       int64_t now_s, struct arena *arena)
 {
     char session[UUID_TEXT_SIZE];
     char jti[UUID_TEXT_SIZE];
@@ -32,9 +32,11 @@ static bool add_claims(jwt_t *jwt, const struct config *config, const struct pri
     uuid_format(principal->session_id, session);
     uuid_v7(uuid);
     uuid_format(uuid, jti);
-    return jwt_add_grant(jwt, "iss", config->issuer) == 0 && jwt_add_grant(jwt, "aud", config->audience) == 0 &&
+    return jwt_add_grant(jwt, "iss", config->issuer) == 0 &&
+           jwt_add_grant(jwt, "aud", config->audience) == 0 &&
            jwt_add_grant(jwt, "sub", arena_printf(arena, "%lld", (long long)principal->user_id)) == 0 &&
-           jwt_add_grant(jwt, "sid", session) == 0 && jwt_add_grant_int(jwt, "ws", principal->workspace_id) == 0 &&
+           jwt_add_grant(jwt, "sid", session) == 0 &&
+           jwt_add_grant_int(jwt, "ws", principal->workspace_id) == 0 &&
            jwt_add_grant_int(jwt, "iat", now_s) == 0 && jwt_add_grant_int(jwt, "nbf", now_s) == 0 &&
            jwt_add_grant_int(jwt, "exp", now_s + config->access_token_ttl_s) == 0 &&
            jwt_add_grant(jwt, "jti", jti) == 0;
@@ -53,7 +55,8 @@ enum err token_issue(struct keyring *keyring, const struct config *config, const
     char *encoded = NULL;
     if (jwt_new(&jwt) == 0 && jwt_add_header(jwt, "kid", key.kid) == 0 &&
         add_claims(jwt, config, principal, now_s, arena) &&
-        jwt_set_alg(jwt, JWT_ALG_ES256, (const unsigned char *)key.private_pem, (int)strlen(key.private_pem)) == 0) {
+        jwt_set_alg(jwt, JWT_ALG_ES256, (const unsigned char *)key.private_pem,
+                    (int)strlen(key.private_pem)) == 0) {
         encoded = jwt_encode_str(jwt);
     }
     crypto_wipe(&key, sizeof(key));
@@ -76,10 +79,12 @@ static bool read_header(const char *token, char ret_kid[KEYRING_KID_SIZE])
 
     size_t encoded = strcspn(token, ".");
     if (!crypto_base64url_decode(token, encoded, text, &length) ||
-        !json_parse((const char *)text, length, &header, &fault) || !json_object_is_type(header, json_type_object)) {
+        !json_parse((const char *)text, length, &header, &fault) ||
+        !json_object_is_type(header, json_type_object)) {
         return false;
     }
-    if (!json_object_object_get_ex(header, "alg", &member) || !json_object_is_type(member, json_type_string) ||
+    if (!json_object_object_get_ex(header, "alg", &member) ||
+        !json_object_is_type(member, json_type_string) ||
         strcmp(json_object_get_string(member), "ES256") != 0) {
         return false;
     }
@@ -87,7 +92,8 @@ static bool read_header(const char *token, char ret_kid[KEYRING_KID_SIZE])
     if (json_object_object_get_ex(header, "crit", &member)) {
         return false;
     }
-    if (!json_object_object_get_ex(header, "kid", &member) || !json_object_is_type(member, json_type_string) ||
+    if (!json_object_object_get_ex(header, "kid", &member) ||
+        !json_object_is_type(member, json_type_string) ||
         json_object_get_string_len(member) >= KEYRING_KID_SIZE) {
         return false;
     }

@@ -20,7 +20,8 @@ static const struct pg_statement APPLIED = {
     "FROM schema_migrations ORDER BY version"};
 static const struct pg_statement RECORD = {
     "migrate_record", "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)"};
-static const struct pg_statement FORGET = {"migrate_forget", "DELETE FROM schema_migrations WHERE version = $1"};
+static const struct pg_statement FORGET = {"migrate_forget",
+                                           "DELETE FROM schema_migrations WHERE version = $1"};
 
 static bool fail(char *ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -35,7 +36,8 @@ static bool fail(char *ret_error, const char *format, ...)
 
 static const char *why(enum err e)
 {
-    return e == ERR_UNAVAILABLE ? "PostgreSQL is away or too slow; see the log line above" : "see the log line above";
+    return e == ERR_UNAVAILABLE ? "PostgreSQL is away or too slow; see the log line above"
+                                : "see the log line above";
 }
 
 static void checksum(const struct migration *migration, char ret_hex[2 * CRYPTO_SHA256_SIZE + 1])
@@ -80,7 +82,8 @@ static void unlock(struct pg *pg)
 }
 
 /* Compare what the database has with what we know; *ret_version is the newest applied. */
-static bool check_history(struct pg *pg, struct migration_state *ret_states, int *ret_version, char *ret_error)
+static bool check_history(struct pg *pg, struct migration_state *ret_states, int *ret_version,
+                          char *ret_error)
 {
     PG_RESULT_AUTO result = NULL;
     enum err e = pg_query(pg, &APPLIED, NULL, &result);
@@ -89,8 +92,8 @@ static bool check_history(struct pg *pg, struct migration_state *ret_states, int
     }
     int rows = PQntuples(result);
     if (rows > (int)MIGRATIONS_COUNT) {
-        return fail(ret_error, "the database is at version %d, which is newer than this program knows (%d)", rows,
-                    migrate_required());
+        return fail(ret_error, "the database is at version %d, which is newer than this program knows (%d)",
+                    rows, migrate_required());
     }
     for (int i = 0; i < rows; i++) {
         const struct migration *migration = &MIGRATIONS[i];
@@ -100,12 +103,14 @@ static bool check_history(struct pg *pg, struct migration_state *ret_states, int
             return fail(ret_error, "migration %d was never applied, but a later one was", migration->version);
         }
         if (strcmp(pg_get_text(result, i, 1), expected) != 0) {
-            return fail(ret_error, "migration %04d_%s was edited after it was applied; make a new one instead",
+            return fail(ret_error,
+                        "migration %04d_%s was edited after it was applied; make a new one instead",
                         migration->version, migration->name);
         }
         if (ret_states) {
             ret_states[i].applied = true;
-            snprintf(ret_states[i].applied_at, sizeof(ret_states[i].applied_at), "%s", pg_get_text(result, i, 2));
+            snprintf(ret_states[i].applied_at, sizeof(ret_states[i].applied_at), "%s",
+                     pg_get_text(result, i, 2));
         }
     }
     *ret_version = rows ? MIGRATIONS[rows - 1].version : 0;
@@ -175,7 +180,8 @@ bool migrate_status(struct pg *pg, struct migration_state *ret_states, char ret_
 {
     int version = 0;
     for (size_t i = 0; i < MIGRATIONS_COUNT; i++) {
-        ret_states[i] = (struct migration_state){.version = MIGRATIONS[i].version, .name = MIGRATIONS[i].name};
+        ret_states[i] =
+            (struct migration_state){.version = MIGRATIONS[i].version, .name = MIGRATIONS[i].name};
     }
     enum err e = migrate_current(pg, &version);
     if (e) {

@@ -173,12 +173,13 @@ static PGresult *receive(struct pg *pg, int64_t deadline_us);
 static bool set_up_session(struct pg *pg, int64_t deadline_us)
 {
     char sql[512];
-    snprintf(sql, sizeof(sql),
-             "SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = "
-             "60000; SET timezone = 'UTC'; SET search_path = public; SET client_encoding = 'UTF8'; "
-             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = "
-             "'off'",
-             (long long)pg->options->statement_timeout_ms, (long long)pg->options->statement_timeout_ms);
+    snprintf(
+        sql, sizeof(sql),
+        "SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = "
+        "60000; SET timezone = 'UTC'; SET search_path = public; SET client_encoding = 'UTF8'; "
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = "
+        "'off'",
+        (long long)pg->options->statement_timeout_ms, (long long)pg->options->statement_timeout_ms);
     if (PQsendQuery(pg->connection, sql) != 1) {
         return false;
     }
@@ -367,7 +368,8 @@ enum err pg_query(struct pg *pg, const struct pg_statement *statement, const str
         }
         *slot = statement;
     }
-    if (PQsendQueryPrepared(pg->connection, statement->name, p->count, p->values, p->lengths, p->formats, 0) != 1) {
+    if (PQsendQueryPrepared(pg->connection, statement->name, p->count, p->values, p->lengths, p->formats,
+                            0) != 1) {
         return note_away(pg, statement->name, PQerrorMessage(pg->connection));
     }
     return finish(pg, statement_deadline(pg), statement->name, ret_result);

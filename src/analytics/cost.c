@@ -85,10 +85,10 @@ static void add_items(struct request *request, struct json_object *answer, const
 enum err cost_list(struct request *request, struct response *response)
 {
     static const struct field QUERY[] = {
-        {"days",     FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL        },
-        {"group_by", FIELD_STRING,  0, 1, 16,              check_group },
-        {"limit",    FIELD_INTEGER, 0, 1, 1000,            NULL        },
-        {"cursor",   FIELD_STRING,  0, 1, CURSOR_MAX,      check_cursor},
+        {"days", FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL},
+        {"group_by", FIELD_STRING, 0, 1, 16, check_group},
+        {"limit", FIELD_INTEGER, 0, 1, 1000, NULL},
+        {"cursor", FIELD_STRING, 0, 1, CURSOR_MAX, check_cursor},
     };
     enum { DAYS, GROUP, LIMIT, CURSOR, COUNT, DEFAULT_DAYS = 30, DEFAULT_LIMIT = 100 };
     struct value values[COUNT];

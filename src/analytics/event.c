@@ -19,12 +19,12 @@ static const char *check_type(const char *text, size_t length)
 }
 
 static const struct field FIELDS[] = {
-    {"type",      FIELD_STRING, FIELD_REQUIRED, 1, 1000,           check_type},
-    {"value",     FIELD_NUMBER, FIELD_REQUIRED, 0, 0,              NULL      },
-    {"user_id",   FIELD_STRING, FIELD_REQUIRED, 1, EVENT_USER_MAX, NULL      },
-    {"metadata",  FIELD_OBJECT, FIELD_NULLABLE, 0, 0,              NULL      },
-    {"timestamp", FIELD_TIME,   FIELD_NULLABLE, 0, 0,              NULL      },
-    {"id",        FIELD_STRING, FIELD_NULLABLE, 1, EVENT_ID_MAX,   NULL      },
+    {"type", FIELD_STRING, FIELD_REQUIRED, 1, 1000, check_type},
+    {"value", FIELD_NUMBER, FIELD_REQUIRED, 0, 0, NULL},
+    {"user_id", FIELD_STRING, FIELD_REQUIRED, 1, EVENT_USER_MAX, NULL},
+    {"metadata", FIELD_OBJECT, FIELD_NULLABLE, 0, 0, NULL},
+    {"timestamp", FIELD_TIME, FIELD_NULLABLE, 0, 0, NULL},
+    {"id", FIELD_STRING, FIELD_NULLABLE, 1, EVENT_ID_MAX, NULL},
 };
 enum { TYPE, VALUE, USER, METADATA, TIMESTAMP, ID, COUNT };
 
@@ -175,9 +175,7 @@ static void take_events(struct request *request, struct json_object *list, struc
 
 enum err event_create_batch(struct request *request, struct response *response)
 {
-    static const struct field BODY[] = {
-        {"events", FIELD_ARRAY, FIELD_REQUIRED, 1, EVENT_BATCH_MAX, NULL}
-    };
+    static const struct field BODY[] = {{"events", FIELD_ARRAY, FIELD_REQUIRED, 1, EVENT_BATCH_MAX, NULL}};
     struct value values[1];
     struct batch batch = {0};
     JSON_AUTO body = NULL;

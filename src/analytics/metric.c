@@ -11,9 +11,7 @@ static const struct pg_statement USAGE = {"metric_usage", sql_metric_usage};
 
 static enum err read_days(struct request *request, int64_t fallback, struct period *ret_period)
 {
-    static const struct field QUERY[] = {
-        {"days", FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL}
-    };
+    static const struct field QUERY[] = {{"days", FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL}};
     struct value values[1];
     enum err e = validate_query(request, QUERY, 1, values);
     if (!e) {

@@ -85,21 +85,10 @@ static enum err add_totals(struct request *request, const struct period *period,
 
 enum err report_daily(struct request *request, struct response *response)
 {
-    static const struct field QUERY[] = {
-        {"date", FIELD_DATE, 0, 0, 0, NULL}
-    };
-    static const struct shape TYPE_SHAPE = {
-        {"type", "events", "total"},
-        true
-    };
-    static const struct shape HOUR_SHAPE = {
-        {"hour", "events", NULL},
-        false
-    };
-    static const struct shape USER_SHAPE = {
-        {"user_id", "events", "cost"},
-        true
-    };
+    static const struct field QUERY[] = {{"date", FIELD_DATE, 0, 0, 0, NULL}};
+    static const struct shape TYPE_SHAPE = {{"type", "events", "total"}, true};
+    static const struct shape HOUR_SHAPE = {{"hour", "events", NULL}, false};
+    static const struct shape USER_SHAPE = {{"user_id", "events", "cost"}, true};
     struct value values[1];
     struct period period;
 

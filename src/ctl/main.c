@@ -12,10 +12,10 @@
 enum { STATEMENT_LIMIT_MS = 24 * 3600 * 1000 };
 
 static const struct ctl_command COMMANDS[] = {
-    {"migrate",   "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
-     ctl_migrate                                                                                                   },
-    {"user",      "role EMAIL user|admin",      "change the role of an account",                      ctl_user     },
-    {"workspace", "purge",                      "erase the events of closed workspaces",              ctl_workspace},
+    {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
+     ctl_migrate},
+    {"user", "role EMAIL user|admin", "change the role of an account", ctl_user},
+    {"workspace", "purge", "erase the events of closed workspaces", ctl_workspace},
 };
 
 static void print_usage(FILE *out)
@@ -77,12 +77,10 @@ static int run(const struct ctl_command *command, const char *config_path, int a
 
 int main(int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {
-        {"config",  required_argument, NULL, 'c'},
-        {"version", no_argument,       NULL, 'V'},
-        {"help",    no_argument,       NULL, 'h'},
-        {NULL,      0,                 NULL, 0  }
-    };
+    static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     const char *config_path = NULL;
     int option;
     /* The plus stops at the command, whose options are its own. */

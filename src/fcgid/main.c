@@ -40,11 +40,7 @@ struct arguments {
 static const struct pool_name {
     const char *name;
     enum pool pool;
-} POOLS[] = {
-    {"auth",   POOL_AUTH  },
-    {"ingest", POOL_INGEST},
-    {"api",    POOL_API   }
-};
+} POOLS[] = {{"auth", POOL_AUTH}, {"ingest", POOL_INGEST}, {"api", POOL_API}};
 
 static int usage(FILE *out)
 {
@@ -60,17 +56,11 @@ static int usage(FILE *out)
 static int read_arguments(int argc, char **argv, struct arguments *ret)
 {
     static const struct option OPTIONS[] = {
-        {"pool",         required_argument, NULL, 'p'},
-        {"config",       required_argument, NULL, 'c'},
-        {"check-config", no_argument,       NULL, 'k'},
-        {"check-start",  no_argument,       NULL, 't'},
-        {"show-config",  no_argument,       NULL, 's'},
-        {"list-keys",    no_argument,       NULL, 'l'},
-        {"list-routes",  no_argument,       NULL, 'r'},
-        {"version",      no_argument,       NULL, 'V'},
-        {"help",         no_argument,       NULL, 'h'},
-        {NULL,           0,                 NULL, 0  }
-    };
+        {"pool", required_argument, NULL, 'p'},   {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, 'k'}, {"check-start", no_argument, NULL, 't'},
+        {"show-config", no_argument, NULL, 's'},  {"list-keys", no_argument, NULL, 'l'},
+        {"list-routes", no_argument, NULL, 'r'},  {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "c:p:hV", OPTIONS, NULL)) != -1) {
         switch (option) {

@@ -434,9 +434,7 @@ static void keep_time(struct master *master)
 
 static void run_once(struct master *master)
 {
-    struct pollfd fds[1 + WORKERS_MAX] = {
-        {.fd = master->signals, .events = POLLIN}
-    };
+    struct pollfd fds[1 + WORKERS_MAX] = {{.fd = master->signals, .events = POLLIN}};
     struct slot *slots[1 + WORKERS_MAX] = {NULL};
     nfds_t count = 1;
     for (int i = 0; i < master->options->workers; i++) {

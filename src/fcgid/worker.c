@@ -107,15 +107,15 @@ static void *run_requests(void *argument)
         .pool = options->pool,
         .services =
             {
-                       .config = options->config,
-                       .metrics = options->metrics,
-                       .pg = options->pool == POOL_INGEST ? NULL : pg_new(&worker->pg_options),
-                       .redis = redis_new(options->config->redis_url, options->config->redis_timeout_ms),
-                       .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
-                       .keyring = worker->keyring,
-                       .revocations = worker->revocations,
-                       .ingest = worker->ingest,
-                       },
+                .config = options->config,
+                .metrics = options->metrics,
+                .pg = options->pool == POOL_INGEST ? NULL : pg_new(&worker->pg_options),
+                .redis = redis_new(options->config->redis_url, options->config->redis_timeout_ms),
+                .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
+                .keyring = worker->keyring,
+                .revocations = worker->revocations,
+                .ingest = worker->ingest,
+            },
         .fcgi = fcgi_new(options->config->client_timeout_s),
     };
     buf_init(&dispatcher.request_body, EVENT_BATCH_BODY_MAX);
@@ -218,10 +218,8 @@ static void *run_housekeeper(void *argument)
 /* Sleep until SIGTERM, or until the master is gone. */
 static void wait_for_stop(const struct worker *worker, int signals)
 {
-    struct pollfd fds[] = {
-        {.fd = signals,                   .events = POLLIN},
-        {.fd = worker->options->lifeline, .events = POLLIN}
-    };
+    struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+                           {.fd = worker->options->lifeline, .events = POLLIN}};
     for (;;) {
         int n = poll(fds, ARRAY_SIZE(fds), -1);
         if (n > 0) {
@@ -273,11 +271,11 @@ static void init(struct worker *worker, const struct worker_options *options)
         .router = router_new(ROUTES, ROUTES_COUNT),
         .pg_options =
             {
-                         .url = config->database_url,
-                         .application_name = "tallygate",
-                         .connect_timeout_ms = config->database_connect_timeout_ms,
-                         .statement_timeout_ms = config->database_timeout_ms,
-                         },
+                .url = config->database_url,
+                .application_name = "tallygate",
+                .connect_timeout_ms = config->database_connect_timeout_ms,
+                .statement_timeout_ms = config->database_timeout_ms,
+            },
         .keyring = keyring_new(config, options->pool == POOL_AUTH),
         .revocations = revocations_new(),
         .stop_event = eventfd(0, EFD_CLOEXEC),

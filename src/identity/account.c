@@ -40,10 +40,10 @@ static const char *check_password(const char *text, size_t length)
 enum err account_register(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
-        {"email",     FIELD_STRING, FIELD_REQUIRED,                  3, 254,           validate_email},
-        {"password",  FIELD_BYTES,  FIELD_REQUIRED,                  0, 1024,          check_password},
-        {"username",  FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX,  NULL          },
-        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL          },
+        {"email", FIELD_STRING, FIELD_REQUIRED, 3, 254, validate_email},
+        {"password", FIELD_BYTES, FIELD_REQUIRED, 0, 1024, check_password},
+        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
+        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
     };
     enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, COUNT };
     const struct services *services = request->services;
@@ -149,11 +149,11 @@ static enum err check_current(struct request *request, const struct value *curre
 enum err account_update(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
-        {"email",            FIELD_STRING, 0,                               3, 254,           validate_email},
-        {"password",         FIELD_BYTES,  0,                               0, 1024,          check_password},
-        {"username",         FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX,  NULL          },
-        {"full_name",        FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL          },
-        {"current_password", FIELD_STRING, 0,                               1, 1024,          NULL          },
+        {"email", FIELD_STRING, 0, 3, 254, validate_email},
+        {"password", FIELD_BYTES, 0, 0, 1024, check_password},
+        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
+        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
+        {"current_password", FIELD_STRING, 0, 1, 1024, NULL},
     };
     enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, COUNT };
     const struct services *services = request->services;

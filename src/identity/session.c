@@ -108,7 +108,7 @@ static void rehash(struct request *request, int64_t user_id, const char *passwor
 enum err session_login(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
-        {"email",    FIELD_STRING, FIELD_REQUIRED, 1, 254,  NULL},
+        {"email", FIELD_STRING, FIELD_REQUIRED, 1, 254, NULL},
         {"password", FIELD_STRING, FIELD_REQUIRED, 1, 1024, NULL},
     };
     enum { EMAIL, PASSWORD, COUNT };

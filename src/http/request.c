@@ -63,7 +63,7 @@ static void set_request_id(struct request *request)
 {
     const char *given = request_variable(request, "REQUEST_ID");
     if (given && request_id_valid(given)) {
-        request->request_id = given;
+        request->request_id = arena_strdup(request->arena, given);
         return;
     }
     uint8_t random[16];
@@ -82,7 +82,8 @@ void request_init(struct request *request, struct arena *arena, struct services 
                                 .body = ""};
     const char *method = request_variable(request, "REQUEST_METHOD");
     const char *uri = request_variable(request, "REQUEST_URI");
-    request->method = method ? method : "GET";
+    /* Copied, as the log line is written when the parameters are gone. */
+    request->method = method ? arena_strdup(arena, method) : "GET";
     if (!uri || *uri != '/') {
         uri = "/";
     }

@@ -68,10 +68,9 @@ enum err event_from_json(struct problem *problem, const char *prefix, struct jso
     struct value values[COUNT];
     struct event event = {.fate = EVENT_PENDING};
     enum err e = validate_object(problem, prefix, object, FIELDS, COUNT, values);
-    bool value_fits = values[VALUE].length <= EVENT_ID_MAX;
-    if (!value_fits) {
+    if (values[VALUE].length > EVENT_VALUE_MAX) {
         e = problem_field(problem, arena_printf(problem->arena, "%svalue", prefix), "too_long",
-                          "must have at most %d digits", EVENT_ID_MAX);
+                          "must have at most %d characters", EVENT_VALUE_MAX);
     }
     enum err e_metadata = take_metadata(problem, prefix, values[METADATA].json, &event);
     enum err e_time = take_time(problem, prefix, &values[TIMESTAMP], now_us, &event);
@@ -184,9 +183,8 @@ enum err event_create_batch(struct request *request, struct response *response)
     if (e) {
         return e;
     }
-    JSON_AUTO answer = json_object_new_object();
-    batch.rejected = json_object_new_array();
-    json_add(answer, "rejected", batch.rejected);
+    JSON_AUTO rejected = json_object_new_array();
+    batch.rejected = rejected;
     take_events(request, values[0].json, &batch);
     e = batch.count ? record(request, response, batch.events, batch.count) : ERR_OK;
     if (e) {
@@ -202,8 +200,10 @@ enum err event_create_batch(struct request *request, struct response *response)
             reject(&batch, batch.indexes[i], &problem);
         }
     }
+    JSON_AUTO answer = json_object_new_object();
     json_add_int(answer, "accepted", accepted);
     json_add_int(answer, "duplicates", duplicates);
+    json_add(answer, "rejected", json_object_get(rejected));
     response_json(response, 200, answer);
     return ERR_OK;
 }

@@ -20,6 +20,7 @@
 enum {
     EVENT_METADATA_MAX = 16 * 1024, /* bytes of compact JSON */
     EVENT_ID_MAX = 128,             /* characters */
+    EVENT_VALUE_MAX = 128,          /* characters of the number as it was sent */
     EVENT_USER_MAX = 255,           /* characters */
     EVENT_PAST_DAYS = 400,
     EVENT_FUTURE_S = 300,

@@ -376,6 +376,8 @@ static void count_fates(struct ingest *ingest, size_t count)
         recorded += ingest->entries[i].event->fate == EVENT_RECORDED;
         duplicates += ingest->entries[i].event->fate == EVENT_DUPLICATE;
     }
+    log_debug("committed %zu events: %llu recorded, %llu duplicates", count, (unsigned long long)recorded,
+              (unsigned long long)duplicates);
     atomic_fetch_add(&ingest->metrics->events_recorded, recorded);
     atomic_fetch_add(&ingest->metrics->events_duplicate, duplicates);
     atomic_fetch_add(&ingest->metrics->ingest_batches, 1);

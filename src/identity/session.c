@@ -105,6 +105,13 @@ static void rehash(struct request *request, int64_t user_id, const char *passwor
     }
 }
 
+/* One answer for every reason, so that it tells nobody which addresses exist. */
+static enum err refuse_login(struct request *request, struct response *response)
+{
+    (void)challenge_bearer(request, response, NULL); /* RFC 9110 wants WWW-Authenticate with each 401 */
+    return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The address or the password is wrong.");
+}
+
 enum err session_login(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
@@ -142,7 +149,7 @@ enum err session_login(struct request *request, struct response *response)
                   values[PASSWORD].length <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
     }
     if (!matches) {
-        return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The address or the password is wrong.");
+        return refuse_login(request, response);
     }
     struct session_user user = {
         .user_id = pg_get_int(result, 0, 0),
@@ -160,7 +167,7 @@ enum err session_login(struct request *request, struct response *response)
     pg_int(&open, user.user_id);
     e = pg_query(services->pg, &OPEN, &open, &opened);
     if (!e && PQntuples(opened) == 0) {
-        return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The address or the password is wrong.");
+        return refuse_login(request, response);
     }
     request->principal.user_id = user.user_id; /* for the log */
     return e ? e : session_answer(request, response, 200, &user, session_id);

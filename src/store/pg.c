@@ -300,6 +300,13 @@ static enum err classify(struct pg *pg, const PGresult *result, const char *name
         log_warn("%s: PostgreSQL gave it up: %s", name, PQresultErrorMessage(result));
         return ERR_UNAVAILABLE; /* deadlock, serialisation, statement or lock time-out */
     }
+    if (strcmp(state, "0A000") == 0 || strcmp(state, "26000") == 0) {
+        /* A prepared statement that no longer fits: a migration changed its tables, or a pooler gave us
+         * another session. A new connection prepares anew. */
+        log_info("%s: preparing anew: %s", name, PQresultErrorMessage(result));
+        pg_disconnect(pg);
+        return ERR_UNAVAILABLE;
+    }
     if (strncmp(state, "53", 2) == 0 || strcmp(state, "25006") == 0) {
         /* Out of disk, memory or connections; or a host that became read-only by fail-over. */
         return note_away(pg, name, PQresultErrorMessage(result));

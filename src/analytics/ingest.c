@@ -411,6 +411,7 @@ static void *run_committer(void *argument)
     while ((tickets = take_tickets(ingest))) {
         work_off(ingest, tickets);
     }
+    log_thread_end();
     return NULL;
 }
 

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
-enum { LINE_MAX_BYTES = 8192, MESSAGE_MAX_BYTES = 2048 };
+enum { LINE_MAX_BYTES = 16384, MESSAGE_MAX_BYTES = 2048 };
 
 static const char *const LEVEL_NAMES[] = {[LOG_LEVEL_ERROR] = "error",
                                           [LOG_LEVEL_WARN] = "warn",
@@ -37,55 +37,56 @@ void log_set_request(const struct log_request *request)
     current = request;
 }
 
-static void put_member(struct buf *line, const char *name, const char *text)
+/* The line that this thread builds; its memory is kept until log_thread_end(). */
+static _Thread_local struct buf line;
+
+static void put_member(const char *name, const char *text)
 {
     if (text) {
-        buf_printf(line, ",\"%s\":", name);
-        buf_put_json_string(line, text, strlen(text));
+        buf_printf(&line, ",\"%s\":", name);
+        buf_put_json_string(&line, text, strlen(text));
     }
 }
 
-static void start_line(struct buf *line, enum log_level level)
+static void start_line(enum log_level level)
 {
     char now[CLOCK_TEXT_SIZE];
+    if (!line.max_bytes) {
+        buf_init(&line, LINE_MAX_BYTES);
+    }
     clock_format(clock_now_us(), now);
-    buf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"", now, LEVEL_NAMES[level],
+    buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\"", now, LEVEL_NAMES[level],
                setup.service);
-    put_member(line, "pool", setup.pool);
-    buf_printf(line, ",\"pid\":%d", (int)getpid());
+    put_member("pool", setup.pool);
+    buf_printf(&line, ",\"pid\":%d", (int)getpid());
     if (current) {
-        put_member(line, "request_id", current->request_id);
-        put_member(line, "trace_id", current->trace_id);
-        put_member(line, "method", current->method);
-        put_member(line, "route", current->route);
+        put_member("request_id", current->request_id);
+        put_member("trace_id", current->trace_id);
+        put_member("method", current->method);
+        put_member("route", current->route);
         if (current->user_id) {
-            buf_printf(line, ",\"user_id\":%lld", (long long)current->user_id);
+            buf_printf(&line, ",\"user_id\":%lld", (long long)current->user_id);
         }
     }
 }
 
-static void end_line(struct buf *line)
+static void end_line(void)
 {
-    buf_puts(line, "}\n");
+    buf_puts(&line, "}\n");
     size_t done = 0;
-    while (!line->overflow && done < line->length) {
-        ssize_t n = write(STDERR_FILENO, line->data + done, line->length - done);
+    while (!line.overflow && done < line.length) {
+        ssize_t n = write(STDERR_FILENO, line.data + done, line.length - done);
         if (n < 0 && errno != EINTR) {
             break; /* nowhere left to say it */
         }
         done += n > 0 ? (size_t)n : 0;
     }
-    buf_reset(line);
+    buf_reset(&line);
 }
 
-/* Each thread keeps its line's memory; it goes with the process. */
-static struct buf *line_buffer(void)
+void log_thread_end(void)
 {
-    static _Thread_local struct buf line;
-    if (!line.max_bytes) {
-        buf_init(&line, LINE_MAX_BYTES * 2);
-    }
-    return &line;
+    buf_free(&line);
 }
 
 static void log_line(enum log_level level, const char *format, va_list args)
@@ -100,10 +101,9 @@ static void log_line(enum log_level level, const char *format, va_list args)
     while (length && (message[length - 1] == '\n' || message[length - 1] == ' ')) {
         message[--length] = '\0'; /* libpq ends its messages with a newline */
     }
-    struct buf *line = line_buffer();
-    start_line(line, level);
-    put_member(line, "message", message);
-    end_line(line);
+    start_line(level);
+    put_member("message", message);
+    end_line();
     errno = saved_errno;
 }
 
@@ -126,9 +126,8 @@ void log_access(int status, int64_t duration_us)
     if (setup.level < LOG_LEVEL_INFO) {
         return;
     }
-    struct buf *line = line_buffer();
-    start_line(line, LOG_LEVEL_INFO);
-    buf_printf(line, ",\"status\":%d,\"duration_ms\":%.3f,\"message\":\"request\"", status,
+    start_line(LOG_LEVEL_INFO);
+    buf_printf(&line, ",\"status\":%d,\"duration_ms\":%.3f,\"message\":\"request\"", status,
                (double)duration_us / 1000.0);
-    end_line(line);
+    end_line();
 }

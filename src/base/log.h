@@ -25,6 +25,9 @@ void log_setup(const char *service, const char *pool, enum log_level level);
 /* The request that this thread works on, or NULL; the structure must live until the next call. */
 void log_set_request(const struct log_request *request);
 
+/* Give back what this thread's lines were built in; the last call of a thread. */
+void log_thread_end(void);
+
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

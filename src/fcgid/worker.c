@@ -138,6 +138,7 @@ static void *run_requests(void *argument)
     buf_free(&dispatcher.request_body);
     buf_free(&dispatcher.response_body);
     arena_free(&dispatcher.arena);
+    log_thread_end();
 
     pthread_mutex_lock(&worker->lock);
     worker->running--;
@@ -210,6 +211,7 @@ static void *run_housekeeper(void *argument)
         (void)poll(&stop, 1, HOUSEKEEPING_MS);
     }
     pg_free(state.pg);
+    log_thread_end();
     return NULL;
 }
 

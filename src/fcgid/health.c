@@ -10,13 +10,14 @@ static const struct pg_statement TOTALS = {"health_totals",
                                            "SELECT coalesce(sum(n) FILTER (WHERE name = 'events'), 0), "
                                            "coalesce(sum(n) FILTER (WHERE name = 'users'), 0) FROM totals"};
 
-static void add_dependency(struct json_object *dependencies, const char *name, const char *status,
-                           int64_t took_us)
+static void add_dependency(struct arena *arena, struct json_object *dependencies, const char *name,
+                           const char *status, int64_t took_us)
 {
     struct json_object *item = json_object_new_object();
     json_add_string(item, "status", status);
     /* Hundredths of a millisecond; null when there was no answer. */
-    json_add(item, "latency_ms", took_us < 0 ? NULL : json_object_new_double((double)(took_us / 10) / 100.0));
+    json_add(item, "latency_ms",
+             took_us < 0 ? NULL : json_number(arena_printf(arena, "%.2f", (double)took_us / 1000.0)));
     json_object_object_add(dependencies, name, item);
 }
 
@@ -44,8 +45,8 @@ enum err health_show(struct request *request, struct response *response)
     json_add(answer, "metrics_count", pg ? NULL : json_object_new_int64(pg_get_int(totals, 0, 0)));
     json_add(answer, "users_count", pg ? NULL : json_object_new_int64(pg_get_int(totals, 0, 1)));
     struct json_object *dependencies = json_object_new_object();
-    add_dependency(dependencies, "postgres", pg ? "down" : "up", pg ? -1 : pg_us);
-    add_dependency(dependencies, "redis",
+    add_dependency(request->arena, dependencies, "postgres", pg ? "down" : "up", pg ? -1 : pg_us);
+    add_dependency(request->arena, dependencies, "redis",
                    !with_redis ? "disabled"
                    : redis     ? "down"
                                : "up",

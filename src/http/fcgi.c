@@ -68,9 +68,9 @@ enum fcgi_accept fcgi_accept(struct fcgi *fcgi, int listener)
     return FCGX_Accept_r(&fcgi->request) == 0 ? FCGI_ACCEPTED : FCGI_NONE;
 }
 
-char **fcgi_environment(struct fcgi *fcgi)
+const char *const *fcgi_environment(const struct fcgi *fcgi)
 {
-    return fcgi->request.envp;
+    return (const char *const *)fcgi->request.envp;
 }
 
 enum err fcgi_read_body(struct fcgi *fcgi, size_t max_bytes, struct buf *ret_body)

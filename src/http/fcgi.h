@@ -31,7 +31,7 @@ void fcgi_free(struct fcgi *fcgi);
 /* Take the next connection of the non-blocking `listener` and read its parameters. */
 enum fcgi_accept fcgi_accept(struct fcgi *fcgi, int listener);
 /* The parameters, NAME=value and NULL at the end; they live until fcgi_finish(). */
-char **fcgi_environment(struct fcgi *fcgi);
+const char *const *fcgi_environment(const struct fcgi *fcgi);
 /* Read the whole body. Past `max_bytes` the rest is read and dropped (nginx takes no early answer
  * while it still sends) and the result is ERR_TOO_LARGE; a body that is cut is ERR_BAD_REQUEST. */
 enum err fcgi_read_body(struct fcgi *fcgi, size_t max_bytes, struct buf *ret_body);

@@ -73,7 +73,8 @@ static void set_request_id(struct request *request)
     request->request_id = text;
 }
 
-void request_init(struct request *request, struct arena *arena, struct services *services, char **environment)
+void request_init(struct request *request, struct arena *arena, struct services *services,
+                  const char *const *environment)
 {
     *request = (struct request){.arena = arena,
                                 .services = services,
@@ -97,7 +98,7 @@ void request_init(struct request *request, struct arena *arena, struct services 
 const char *request_variable(const struct request *request, const char *name)
 {
     size_t length = strlen(name);
-    for (char **entry = request->environment; entry && *entry; entry++) {
+    for (const char *const *entry = request->environment; entry && *entry; entry++) {
         if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
             const char *value = *entry + length + 1;
             return *value ? value : NULL;

@@ -57,7 +57,7 @@ struct request {
     struct arena *arena;
     struct services *services;
     struct problem problem;
-    char **environment; /* FastCGI parameters, NAME=value */
+    const char *const *environment; /* FastCGI parameters, NAME=value */
 
     const char *method;
     const char *path;  /* raw, without the query */
@@ -80,7 +80,7 @@ struct request {
 
 /* Fill in method, path, ids and trace from the FastCGI parameters. The rest stays zero. */
 void request_init(struct request *request, struct arena *arena, struct services *services,
-                  char **environment);
+                  const char *const *environment);
 /* A FastCGI parameter, as in CONTENT_TYPE or HTTP_ORIGIN; NULL when there is none or it is empty. */
 const char *request_variable(const struct request *request, const char *name);
 /* A path parameter of the matched route. */

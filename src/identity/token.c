@@ -107,12 +107,12 @@ static bool grant_equals(jwt_t *jwt, const char *name, const char *expected)
     return value && strcmp(value, expected) == 0;
 }
 
-/* An integer claim; false when it is missing or none. */
+/* A time or number above zero; false when it is missing or none (libjwt reads a string as 0). */
 static bool grant_int(jwt_t *jwt, const char *name, int64_t *ret_value)
 {
     errno = 0;
     *ret_value = jwt_get_grant_int(jwt, name);
-    return errno == 0;
+    return errno == 0 && *ret_value > 0;
 }
 
 static const char *check_claims(jwt_t *jwt, const struct config *config, int64_t now_s,

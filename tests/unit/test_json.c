@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The scanner at the door: what RFC 8259 allows passes, all else does not. The cases follow the kinds
+ * of JSONTestSuite (y: must be taken, n: must be refused); the texts are ours. */
+#include "test.h"
+
+#include "base/json.h"
+
+struct text {
+    const char *bytes;
+    size_t length; /* 0: up to NUL */
+};
+#define T(s) \
+    {        \
+        s, 0 \
+    }
+#define TN(s)            \
+    {                    \
+        s, sizeof(s) - 1 \
+    }
+
+static const struct text TAKEN[] = {
+    T("null"),
+    T("true"),
+    T("false"),
+    T("0"),
+    T("-0"),
+    T("1"),
+    T("-1"),
+    T("42"),
+    T("0.5"),
+    T("-0.5"),
+    T("1e5"),
+    T("1E5"),
+    T("1e+5"),
+    T("1e-5"),
+    T("1.25E-3"),
+    T("0e0"),
+    T("0e+1"),
+    T("-1.0"),
+    T("123456789012345678"),
+    T("9223372036854775807"),
+    T("-9223372036854775808"),
+    T("18446744073709551615"),
+    T("1e308"),
+    T("-1e308"),
+    T("1.7976931348623157e308"),
+    T("5e-324"),
+    T("1e-400"),
+    T("0.1"),
+    T("100000000000000000000.0"),
+    T("0.000000000000000000000000000000000000000000000000000000000000000000000000000001"),
+    T("\"\""),
+    T("\"a\""),
+    T("\" \""),
+    T("\"\\\"\""),
+    T("\"\\\\\""),
+    T("\"\\/\""),
+    T("\"/\""),
+    T("\"\\b\\f\\n\\r\\t\""),
+    T("\"\\u0041\""),
+    T("\"\\u00e9\""),
+    T("\"\\uD834\\uDD1E\""),
+    T("\"\\uFFFF\""),
+    T("\"\\u0000\""),
+    T("\"\\u001f\""),
+    T("\"\\\\u0000\""),
+    T("\"\x7f\""),
+    T("\"\xc3\xa9\""),
+    T("\"\xe2\x82\xac\""),
+    T("\"\xf0\x9f\x98\x80\""),
+    T("\"\xf4\x8f\xbf\xbf\""),
+    T("\"\xe2\x80\xa8\xe2\x80\xa9\""),
+    T("\"\\u2028\""),
+    T("\"// no comment\""),
+    T("[]"),
+    T("[ ]"),
+    T("[1]"),
+    T("[1,2]"),
+    T("[ 1 , 2 ]"),
+    T("[[]]"),
+    T("[[],[]]"),
+    T("[null]"),
+    T("[\"\"]"),
+    T("[{}]"),
+    T("[1,null,true,\"x\",{},[]]"),
+    T("{}"),
+    T("{ }"),
+    T("{\"\":0}"),
+    T("{\"a\":1}"),
+    T("{\"a\":1,\"b\":2}"),
+    T("{ \"a\" : [ 1 , { \"b\" : null } ] }"),
+    T("{\"a\":{\"b\":{\"c\":{}}}}"),
+    T("{\"a\":1,\"a\":2}"),
+    T("{\"\\u0061\":1}"),
+    T("{\"\xc3\xa9\":1}"),
+    T("{\"a b\\n\":1}"),
+    T(" 1 "),
+    T("\t1\n"),
+    T("\r\n[\r\n]\r\n"),
+    T(" \t\r\n{}"),
+    T("\"\\ud800\\udc00\""),
+    T("[-0.0e-0]"),
+};
+
+static const struct text REFUSED[] = {
+    T(""),
+    T(" "),
+    T("\n"),
+    T("nul"),
+    T("nulll"),
+    T("Null"),
+    T("NULL"),
+    T("True"),
+    T("truth"),
+    T("fals"),
+    T("undefined"),
+    T("NaN"),
+    T("nan"),
+    T("Infinity"),
+    T("-Infinity"),
+    T("inf"),
+    T("+1"),
+    T("01"),
+    T("-01"),
+    T("00"),
+    T("-"),
+    T("--1"),
+    T("1."),
+    T(".5"),
+    T("-.5"),
+    T("1.e5"),
+    T("1e"),
+    T("1e+"),
+    T("1e5.5"),
+    T("1E"),
+    T("0x10"),
+    T("1_000"),
+    T("1,5"),
+    T("1 2"),
+    T("0.1.2"),
+    T("1a"),
+    T("1f"),
+    T("\xef\xbc\x91"),
+    T("18446744073709551616"),
+    T("-9223372036854775809"),
+    T("99999999999999999999999999"),
+    T("1e309"),
+    T("-1e309"),
+    T("1e99999"),
+    T("\""),
+    T("\"a"),
+    T("a\""),
+    T("'a'"),
+    T("\"a'"),
+    T("\"\\\""),
+    T("\"\\x41\""),
+    T("\"\\a\""),
+    T("\"\\'\""),
+    T("\"\\0\""),
+    T("\"\\u\""),
+    T("\"\\u00\""),
+    T("\"\\u004\""),
+    T("\"\\u00g1\""),
+    T("\"\\U0041\""),
+    T("\"\\u 041\""),
+    T("\"\n\""),
+    T("\"\t\""),
+    T("\"\x01\""),
+    T("\"\x1f\""),
+    TN("\"\0\""),
+    T("\"\\\n\""),
+    T("\"\\ud800\""),
+    T("\"\\udc00\""),
+    T("\"\\ud800x\""),
+    T("\"\\ud800\\n\""),
+    T("\"\\ud800\\u0041\""),
+    T("\"\\ud800\\ud800\""),
+    T("\"\\udc00\\ud800\""),
+    T("\"\\ud800\\u\""),
+    T("\"\xff\""),
+    T("\"\xc0\xaf\""),
+    T("\"\xed\xa0\x80\""),
+    T("\"\xe2\x82\""),
+    T("\"\xf4\x90\x80\x80\""),
+    T("\"\x80\""),
+    T("\"\xc3\""),
+    T("["),
+    T("]"),
+    T("[1"),
+    T("[1,"),
+    T("[1,]"),
+    T("[,1]"),
+    T("[,]"),
+    T("[1,,2]"),
+    T("[1 2]"),
+    T("[1:2]"),
+    T("[1;2]"),
+    T("[1}"),
+    T("[]]"),
+    T("[[]"),
+    T("[1]x"),
+    T("[1],"),
+    T("[a]"),
+    T("[\"a\",\n4\n,1,"),
+    T("[1,\n1\n,1"),
+    T("[*]"),
+    T("[x"),
+    T("[\\u000A\"\"]"),
+    T("{"),
+    T("}"),
+    T("{\"a\"}"),
+    T("{\"a\":}"),
+    T("{\"a\":1"),
+    T("{\"a\":1,"),
+    T("{\"a\":1,}"),
+    T("{,\"a\":1}"),
+    T("{:1}"),
+    T("{1:1}"),
+    T("{a:1}"),
+    T("{'a':1}"),
+    T("{\"a\" 1}"),
+    T("{\"a\",1}"),
+    T("{\"a\"::1}"),
+    T("{\"a\":1 \"b\":2}"),
+    T("{\"a\":1,,\"b\":2}"),
+    T("{\"a\":1}}"),
+    T("{\"a\":1]"),
+    T("{null:1}"),
+    T("{\"a\":1}#"),
+    T("{\"a\":1}//"),
+    T("{\"a\":/*c*/1}"),
+    T("{\"a\":1}/**/"),
+    T("{{}}"),
+    T("{\"a\":1;\"b\":2}"),
+    T("{[]:1}"),
+    T("// c\n1"),
+    T("/* c */ 1"),
+    T("# c\n1"),
+    T("\xef\xbb\xbf{}"),
+    T("\xef\xbb\xbf"),
+    T("\xff\xfe{\0}\0"),
+    T("\f1"),
+    T("\v1"),
+    T("1\f"),
+    T("\xc2\xa0"
+      "1"),
+    T("[\xe2\x81\xa0]"),
+    TN("1\0"),
+    TN("\0"),
+    TN("{}\0"),
+    TN("[\0]"),
+    T("<null>"),
+    T("?"),
+    T("<"),
+    T("abc"),
+    T("\xe5"),
+    T("*"),
+    T(","),
+    T(":"),
+};
+
+static size_t length_of(const struct text *text)
+{
+    return text->length ? text->length : strlen(text->bytes);
+}
+
+static void takes_what_the_rfc_allows(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(TAKEN); i++) {
+        struct json_fault fault = {0, ""};
+        JSON_AUTO value = NULL;
+        JSON_AUTO again = NULL;
+        size_t length;
+        if (!json_scan(TAKEN[i].bytes, length_of(&TAKEN[i]), &fault)) {
+            fail_msg("%s: refused at %zu: %s", TAKEN[i].bytes, fault.offset, fault.reason);
+        }
+        if (!json_parse(TAKEN[i].bytes, length_of(&TAKEN[i]), &value, &fault)) {
+            fail_msg("%s: scanned but not parsed: %s", TAKEN[i].bytes, fault.reason);
+        }
+        const char *text = json_text(value, &length);
+        if (!json_parse(text, length, &again, &fault)) {
+            fail_msg("%s: its own text %s is refused: %s", TAKEN[i].bytes, text, fault.reason);
+        }
+        assert_true(json_object_equal(value, again));
+    }
+}
+
+static void refuses_everything_else(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(REFUSED); i++) {
+        struct json_fault fault = {999999, NULL};
+        struct json_object *value = (void *)&fault;
+        if (json_scan(REFUSED[i].bytes, length_of(&REFUSED[i]), &fault)) {
+            fail_msg("case %zu was taken: %s", i, REFUSED[i].bytes);
+        }
+        assert_non_null(fault.reason);
+        assert_in_range(fault.offset, 0, length_of(&REFUSED[i]));
+        assert_false(json_parse(REFUSED[i].bytes, length_of(&REFUSED[i]), &value, &fault));
+        assert_ptr_equal(value, &fault); /* untouched */
+    }
+}
+
+/* Every prefix of a text is a text that ends too early. */
+static void refuses_a_text_that_is_cut_anywhere(void **state)
+{
+    static const char WHOLE[] = "{\"a\":[1.5e3,\"\\u00e9\xc3\xa9\\n\",true,null,{\"b\":[]}],\"c\":-0.25}";
+    (void)state;
+    struct json_fault fault;
+    assert_true(json_scan(WHOLE, sizeof(WHOLE) - 1, &fault));
+    for (size_t length = 0; length < sizeof(WHOLE) - 1; length++) {
+        /* A copy of just that size lets the sanitizers see a read past the end. */
+        char *cut = mem_alloc(length);
+        memcpy(cut, WHOLE, length);
+        assert_false(json_scan(cut, length, &fault));
+        free(cut);
+    }
+}
+
+static void nesting_has_a_limit(void **state)
+{
+    (void)state;
+    char text[2 * JSON_DEPTH_MAX + 16];
+    struct json_fault fault;
+    for (int depth = JSON_DEPTH_MAX - 1; depth <= JSON_DEPTH_MAX + 1; depth++) {
+        JSON_AUTO value = NULL;
+        memset(text, '[', (size_t)depth);
+        text[depth] = '1';
+        memset(text + depth + 1, ']', (size_t)depth);
+        assert_int_equal(json_parse(text, (size_t)(2 * depth + 1), &value, &fault), depth <= JSON_DEPTH_MAX);
+    }
+    assert_string_equal(fault.reason, "the nesting is too deep");
+    char *deep = mem_alloc(1000000);
+    memset(deep, '[', 1000000);
+    assert_false(json_scan(deep, 1000000, &fault));
+    free(deep);
+}
+
+static void decimals_keep_their_text(void **state)
+{
+    static const char *const TEXTS[] = {"0.1",
+                                        "0.10",
+                                        "1e5",
+                                        "1E-7",
+                                        "123456789.123456789",
+                                        "-0.5",
+                                        "9007199254740993",
+                                        "18446744073709551615",
+                                        "0.30000000000000004"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(TEXTS); i++) {
+        JSON_AUTO value = NULL;
+        struct json_fault fault;
+        size_t length;
+        assert_true(json_parse(TEXTS[i], strlen(TEXTS[i]), &value, &fault));
+        assert_string_equal(json_text(value, &length), TEXTS[i]);
+    }
+}
+
+static void nul_is_found_in_values_and_refused_in_names(void **state)
+{
+    static const struct {
+        const char *text;
+        bool parses;
+        bool has_nul;
+    } CASES[] = {
+        {"{\"a\":[{\"b\":\"x\\u0000y\"}]}", true, true},
+        {"\"\\u0000\"", true, true},
+        {"{\"a\":\"x\\\\u0000\"}", true, false},
+        {"{\"a\\u0000b\":1}", false, false},
+        {"[1,null,\"\"]", true, false},
+        {"{\"a\\\\u0000\":1}", true, false},
+        {"{\"x\\u0000\":{\"ok\":1}}", false, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        JSON_AUTO value = NULL;
+        struct json_fault fault;
+        assert_int_equal(json_parse(CASES[i].text, strlen(CASES[i].text), &value, &fault), CASES[i].parses);
+        assert_int_equal(json_has_nul(value), CASES[i].has_nul);
+    }
+}
+
+static void answers_are_built_compactly(void **state)
+{
+    (void)state;
+    JSON_AUTO object = json_object_new_object();
+    size_t length;
+    json_add_string(object, "text", "a/b");
+    json_add_string(object, "none", NULL);
+    json_add_int(object, "int", INT64_C(9007199254740993));
+    json_add_number(object, "decimal", "0.30");
+    json_add_number(object, "nothing", NULL);
+    json_add_time(object, "time", 1500000);
+    const char *text = json_text(object, &length);
+    assert_string_equal(text, "{\"text\":\"a/b\",\"none\":null,\"int\":9007199254740993,\"decimal\":0.30,"
+                              "\"nothing\":null,\"time\":\"1970-01-01T00:00:01.500000Z\"}");
+    assert_int_equal(length, strlen(text));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_what_the_rfc_allows),
+        cmocka_unit_test(refuses_everything_else),
+        cmocka_unit_test(refuses_a_text_that_is_cut_anywhere),
+        cmocka_unit_test(nesting_has_a_limit),
+        cmocka_unit_test(decimals_keep_their_text),
+        cmocka_unit_test(nul_is_found_in_values_and_refused_in_names),
+        cmocka_unit_test(answers_are_built_compactly),
+    };
+    return RUN(tests);
+}

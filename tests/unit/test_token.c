@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tokens as an attacker would make them, signed with our own key where a claim is what is wrong. */
+#include "test.h"
+
+#include <jwt.h>
+
+#include "base/clock.h"
+#include "identity/keyring.h"
+#include "identity/token.h"
+
+enum { NOW = 1800000000, TTL = 900 };
+
+static struct config config = {.issuer = (char[]){"https://tallygate.test"},
+                               .audience = (char[]){"tallygate"},
+                               .access_token_ttl_s = TTL};
+static const char SESSION[] = "0190f5d2-1c3a-7b2e-8f00-000000000001";
+
+struct fixture {
+    struct keyring *keyring;
+    struct keyring_key key;
+    struct arena arena;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = mem_zalloc(1, sizeof(*fixture));
+    fixture->keyring = keyring_new(&config, true);
+    assert_int_equal(keyring_make(fixture->keyring), ERR_OK);
+    assert_int_equal(keyring_signer(fixture->keyring, &fixture->key), ERR_OK);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+    keyring_free(fixture->keyring);
+    arena_free(&fixture->arena);
+    free(fixture);
+    return 0;
+}
+
+/* A token with all claims right, for the case to spoil. */
+static jwt_t *good_claims(void)
+{
+    jwt_t *jwt;
+    assert_int_equal(jwt_new(&jwt), 0);
+    jwt_add_grant(jwt, "iss", config.issuer);
+    jwt_add_grant(jwt, "aud", config.audience);
+    jwt_add_grant(jwt, "sub", "7");
+    jwt_add_grant(jwt, "sid", SESSION);
+    jwt_add_grant_int(jwt, "ws", 9);
+    jwt_add_grant_int(jwt, "iat", NOW);
+    jwt_add_grant_int(jwt, "nbf", NOW);
+    jwt_add_grant_int(jwt, "exp", NOW + TTL);
+    jwt_add_grant(jwt, "jti", "x");
+    return jwt;
+}
+
+static char *signed_by(const struct fixture *fixture, jwt_t *jwt, const char *kid)
+{
+    const char *pem = fixture->key.private_pem;
+    if (kid) {
+        jwt_add_header(jwt, "kid", kid);
+    }
+    assert_int_equal(jwt_set_alg(jwt, JWT_ALG_ES256, (const unsigned char *)pem, (int)strlen(pem)), 0);
+    char *token = jwt_encode_str(jwt);
+    assert_non_null(token);
+    jwt_free(jwt);
+    return token;
+}
+
+static enum err verify(const struct fixture *fixture, const char *token, int64_t now_s)
+{
+    struct principal principal = {.user_id = 555};
+    const char *reason = NULL;
+    enum err e = token_verify(fixture->keyring, &config, token, now_s, &principal, &reason);
+    if (e) {
+        assert_non_null(reason);
+        assert_int_equal(principal.user_id, 555); /* untouched */
+    }
+    return e;
+}
+
+static void what_we_issue_we_take(void **state)
+{
+    struct fixture *fixture = *state;
+    struct principal principal = {.user_id = 7, .workspace_id = 9}, read;
+    const char *token, *reason;
+    uuid_v7(principal.session_id);
+    assert_int_equal(token_issue(fixture->keyring, &config, &principal, &fixture->arena, &token), ERR_OK);
+    int64_t now_s = clock_now_us() / USEC_PER_SEC;
+    assert_int_equal(token_verify(fixture->keyring, &config, token, now_s, &read, &reason), ERR_OK);
+    assert_int_equal(read.user_id, 7);
+    assert_int_equal(read.workspace_id, 9);
+    assert_memory_equal(read.session_id, principal.session_id, 16);
+    assert_true(strlen(token) < TOKEN_MAX_BYTES);
+
+    struct keyring *other = keyring_new(&config, true); /* another installation's key */
+    assert_int_equal(keyring_make(other), ERR_OK);
+    assert_int_equal(token_verify(other, &config, token, now_s, &read, &reason), ERR_UNAUTHENTICATED);
+    keyring_free(other);
+}
+
+static void without_keys_nobody_can_tell(void **state)
+{
+    struct fixture *fixture = *state;
+    struct keyring *empty = keyring_new(&config, true);
+    struct principal principal = {.user_id = 1, .workspace_id = 1};
+    const char *token, *reason;
+    assert_false(keyring_is_loaded(empty));
+    assert_int_equal(token_issue(empty, &config, &principal, &fixture->arena, &token), ERR_UNAVAILABLE);
+    char *good = signed_by(fixture, good_claims(), fixture->key.kid);
+    assert_int_equal(token_verify(empty, &config, good, NOW, &principal, &reason), ERR_UNAVAILABLE);
+    free(good);
+    keyring_free(empty);
+}
+
+static void times_count_to_the_second(void **state)
+{
+    struct fixture *fixture = *state;
+    char *token = signed_by(fixture, good_claims(), fixture->key.kid);
+    assert_int_equal(verify(fixture, token, NOW), ERR_OK);
+    assert_int_equal(verify(fixture, token, NOW + TTL - 1), ERR_OK);
+    assert_int_equal(verify(fixture, token, NOW + TTL), ERR_UNAUTHENTICATED);
+    assert_int_equal(verify(fixture, token, NOW - TOKEN_CLOCK_SKEW_S), ERR_OK);
+    assert_int_equal(verify(fixture, token, NOW - TOKEN_CLOCK_SKEW_S - 1), ERR_UNAUTHENTICATED);
+    free(token);
+}
+
+static void each_claim_is_checked(void **state)
+{
+    static const struct {
+        const char *claim;
+        const char *value; /* JSON; NULL: left out */
+    } CASES[] = {
+        {"iss", NULL},
+        {"iss", "\"https://evil.test\""},
+        {"iss", "7"},
+        {"iss", "\"\""},
+        {"aud", NULL},
+        {"aud", "\"other\""},
+        {"aud", "[\"other\"]"},
+        {"sub", NULL},
+        {"sub", "\"\""},
+        {"sub", "\"0\""},
+        {"sub", "\"-7\""},
+        {"sub", "\"7x\""},
+        {"sub", "\"99999999999999999999\""},
+        {"sid", NULL},
+        {"sid", "\"x\""},
+        {"ws", NULL},
+        {"ws", "0"},
+        {"ws", "-1"},
+        {"ws", "\"9\""},
+        {"iat", NULL},
+        {"iat", "\"soon\""},
+        {"iat", "1800000006"},
+        {"nbf", NULL},
+        {"nbf", "1800000006"},
+        {"exp", NULL},
+        {"exp", "\"never\""},
+        {"exp", "1800000000"},
+        {"exp", "0"},
+        {"exp", "-1"},
+        {"jti", NULL},
+        {"jti", "\"\""},
+    };
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        jwt_t *jwt = good_claims();
+        jwt_del_grants(jwt, CASES[i].claim);
+        if (CASES[i].value) {
+            char json[200];
+            snprintf(json, sizeof(json), "{\"%s\":%s}", CASES[i].claim, CASES[i].value);
+            assert_int_equal(jwt_add_grants_json(jwt, json), 0);
+        }
+        char *token = signed_by(fixture, jwt, fixture->key.kid);
+        if (verify(fixture, token, NOW) != ERR_UNAUTHENTICATED) {
+            fail_msg("%s = %s was taken", CASES[i].claim, CASES[i].value ? CASES[i].value : "(missing)");
+        }
+        free(token);
+    }
+}
+
+static void the_header_decides_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    const char *public_pem = fixture->key.public_pem;
+
+    /* HS256 with the public key as the secret: libjwt alone would take it. */
+    jwt_t *jwt = good_claims();
+    jwt_add_header(jwt, "kid", fixture->key.kid);
+    jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)public_pem, (int)strlen(public_pem));
+    char *token = jwt_encode_str(jwt);
+    jwt_t *decoded = NULL;
+    assert_int_equal(jwt_decode(&decoded, token, (const unsigned char *)public_pem, (int)strlen(public_pem)),
+                     0);
+    jwt_free(decoded);
+    assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
+    free(token);
+    jwt_free(jwt);
+
+    jwt = good_claims();
+    jwt_add_header(jwt, "kid", fixture->key.kid);
+    jwt_set_alg(jwt, JWT_ALG_NONE, NULL, 0);
+    token = jwt_encode_str(jwt);
+    assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
+    free(token);
+    jwt_free(jwt);
+
+    static const char *const KIDS[] = {NULL, "", "another",
+                                       "a-kid-that-is-longer-than-any-thumbprint-can-ever-be-00000"};
+    for (size_t i = 0; i < ARRAY_SIZE(KIDS); i++) {
+        token = signed_by(fixture, good_claims(), KIDS[i]);
+        assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
+        free(token);
+    }
+    jwt = good_claims();
+    jwt_add_header_int(jwt, "crit", 1);
+    token = signed_by(fixture, jwt, fixture->key.kid);
+    assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
+    free(token);
+}
+
+static void no_byte_can_be_changed(void **state)
+{
+    struct fixture *fixture = *state;
+    char *token = signed_by(fixture, good_claims(), fixture->key.kid);
+    size_t length = strlen(token);
+    for (size_t i = 0; i < length; i++) {
+        char was = token[i];
+        /* The last character of each part carries bits that its decoding drops. */
+        bool last_of_part = i + 1 == length || token[i + 1] == '.';
+        if (last_of_part) {
+            continue;
+        }
+        token[i] = was == 'A' ? 'B' : 'A';
+        if (verify(fixture, token, NOW) == ERR_OK) {
+            fail_msg("byte %zu of %zu can be changed", i, length);
+        }
+        token[i] = was;
+    }
+    assert_int_equal(verify(fixture, token, NOW), ERR_OK);
+    for (size_t cut = 0; cut < length; cut += 7) {
+        char was = token[cut];
+        token[cut] = '\0';
+        assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
+        token[cut] = was;
+    }
+    free(token);
+}
+
+static void garbage_is_refused(void **state)
+{
+    static const char *const TEXTS[] = {"",
+                                        ".",
+                                        "..",
+                                        "...",
+                                        "a.b.c",
+                                        "null",
+                                        "e30.e30.",
+                                        "e30.e30.AAAA",
+                                        "\xff\xfe",
+                                        " ",
+                                        "W10.W10.W10",
+                                        "eyJhbGciOiJFUzI1NiJ9",
+                                        "eyJhbGciOiJFUzI1NiJ9.e30",
+                                        "%00"};
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < ARRAY_SIZE(TEXTS); i++) {
+        assert_int_equal(verify(fixture, TEXTS[i], NOW), ERR_UNAUTHENTICATED);
+    }
+    char *huge = mem_alloc(1024 * 1024 + 1);
+    memset(huge, 'A', 1024 * 1024);
+    huge[1024 * 1024] = '\0';
+    assert_int_equal(verify(fixture, huge, NOW), ERR_UNAUTHENTICATED);
+    free(huge);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_we_issue_we_take, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_keys_nobody_can_tell, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(times_count_to_the_second, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(each_claim_is_checked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_header_decides_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_byte_can_be_changed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(garbage_is_refused, set_up, tear_down),
+    };
+    return RUN(tests);
+}

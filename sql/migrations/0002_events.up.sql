@@ -53,9 +53,10 @@ CREATE TABLE rollup_user_day (
 CREATE INDEX rollup_user_day_user ON rollup_user_day (workspace_id, user_id, day);
 
 -- Make the partition of the month that `day` lies in, unless it is there. Rows of that month that
--- strayed into the default partition move along. Any process may call this; the advisory lock
--- lets one at a time.
-CREATE FUNCTION ensure_event_partition(day date) RETURNS boolean LANGUAGE plpgsql AS $$
+-- strayed into the default partition move along. Any process may call this, with any time zone; the
+-- advisory lock lets one at a time.
+CREATE FUNCTION ensure_event_partition(day date) RETURNS boolean LANGUAGE plpgsql
+SET timezone = 'UTC' SET search_path = public AS $$
 DECLARE
     first date := date_trunc('month', day);
     next  date := first + interval '1 month';
@@ -79,7 +80,8 @@ $$;
 
 -- Partitions for everything that may be recorded now: events are taken from 400 days back, and
 -- `ahead` months are made before they come. Returns how many were new.
-CREATE FUNCTION ensure_event_partitions(ahead int DEFAULT 3) RETURNS int LANGUAGE sql AS $$
+CREATE FUNCTION ensure_event_partitions(ahead int DEFAULT 3) RETURNS int LANGUAGE sql
+SET timezone = 'UTC' SET search_path = public AS $$
     SELECT count(*) FILTER (WHERE ensure_event_partition(month::date))::int
     FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC' - interval '400 days'),
                          date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead),

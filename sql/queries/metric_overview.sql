@@ -1,4 +1,4 @@
--- The figures of GET /analytics/metrics.  $1 workspace, $2 first day, $3 day after the last
+-- The figures of GET /analytics/metrics.  $1 workspace, $2 first day, $3 number of days
 WITH usage AS (
     SELECT coalesce(sum(events), 0) AS events,
            count(DISTINCT user_id) AS users,
@@ -8,12 +8,12 @@ WITH usage AS (
            coalesce(sum(total) FILTER (WHERE type = 'session'), 0) AS session_seconds,
            coalesce(sum(total) FILTER (WHERE type = 'cost'), 0) AS cost
     FROM rollup_user_day
-    WHERE workspace_id = $1 AND day >= $2::date AND day < $3::date
+    WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int
 ), peak AS (
     SELECT extract(hour FROM hour AT TIME ZONE 'UTC')::int AS hour
     FROM rollup_hour
     WHERE workspace_id = $1 AND hour >= $2::date::timestamp AT TIME ZONE 'UTC'
-      AND hour < $3::date::timestamp AT TIME ZONE 'UTC'
+      AND hour < ($2::date + $3::int)::timestamp AT TIME ZONE 'UTC'
     GROUP BY 1
     ORDER BY sum(events) DESC, 1
     LIMIT 1

@@ -1,5 +1,5 @@
 -- The figures of GET /analytics/usage/{user_id}.
---   $1 workspace, $2 first day, $3 day after the last, $4 user
+--   $1 workspace, $2 first day, $3 number of days, $4 user
 WITH usage AS (
     SELECT coalesce(sum(events) FILTER (WHERE type = 'api_call'), 0) AS api_calls,
            coalesce(sum(events) FILTER (WHERE type = 'tool_execution'), 0) AS tool_executions,
@@ -7,7 +7,7 @@ WITH usage AS (
            coalesce(sum(events) FILTER (WHERE type = 'session'), 0) AS sessions,
            coalesce(sum(total) FILTER (WHERE type = 'session'), 0) AS session_seconds
     FROM rollup_user_day
-    WHERE workspace_id = $1 AND user_id = $4 AND day >= $2::date AND day < $3::date
+    WHERE workspace_id = $1 AND user_id = $4 AND day >= $2::date AND day < $2::date + $3::int
 )
 SELECT api_calls, tool_executions, trim_scale(cost), sessions,
        CASE WHEN sessions = 0 THEN 0 ELSE trim_scale(round(session_seconds / sessions, 6)) END

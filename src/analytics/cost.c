@@ -11,12 +11,14 @@
 #include "queries.h"
 
 static const struct pg_statement TOTAL = {
-    "cost_total", "SELECT trim_scale(coalesce(sum(total), 0)), coalesce(sum(events), 0) FROM rollup_user_day "
-                  "WHERE workspace_id = $1 AND day >= $2::date AND day < $3::date AND type = 'cost'"};
+    "cost_total",
+    "SELECT trim_scale(coalesce(sum(total), 0)), coalesce(sum(events), 0) FROM rollup_user_day "
+    "WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int AND type = 'cost'"};
 static const struct pg_statement BY_DAY = {"cost_by_day", sql_cost_by_day};
 static const struct pg_statement BY_USER = {"cost_by_user", sql_cost_by_user};
 
-enum { CURSOR_MAX = 2048 };
+/* A sum of the largest and the smallest decimal has some 650 digits, a user id up to 1020 bytes. */
+enum { CURSOR_MAX = 3000, CURSOR_COST_MAX = 1000 };
 
 /* A page ends at a cost and a key; the cursor is both, as base64url of COST:KEY. */
 static const char *make_cursor(struct arena *arena, const char *cost, const char *key)
@@ -36,9 +38,11 @@ static const char *check_cursor(const char *text, size_t length)
               utf8_valid((const char *)plain, plain_length) && !memchr(plain, '\0', plain_length);
     const uint8_t *colon = ok ? memchr(plain, ':', plain_length) : NULL;
     /* The part before it goes to PostgreSQL as a number. */
-    ok = colon && colon != plain && colon - plain <= 400;
+    ok = colon && colon != plain && colon - plain <= CURSOR_COST_MAX;
+    int dots = 0;
     for (const uint8_t *c = plain; ok && c < colon; c++) {
-        ok = (*c >= '0' && *c <= '9') || *c == '.' || (*c == '-' && c == plain && c + 1 < colon);
+        bool dot = *c == '.' && c > plain && c + 1 < colon && dots++ == 0;
+        ok = (*c >= '0' && *c <= '9') || dot || (*c == '-' && c == plain && c + 1 < colon);
     }
     return ok ? NULL : "is not a cursor that this list gave out";
 }

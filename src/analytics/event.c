@@ -40,9 +40,10 @@ static enum err take_metadata(struct problem *problem, const char *prefix, struc
         return problem_field(problem, name, "too_long", "must have at most %d bytes as compact JSON",
                              EVENT_METADATA_MAX);
     }
-    /* Only an escape can bring U+0000 in, and looking for its text is cheap. */
-    if (strstr(event->metadata, "\\u0000") && json_has_nul(json)) {
-        return problem_field(problem, name, "nul_character", "must not contain U+0000");
+    const char *code = json_unstorable(json);
+    if (code) {
+        return problem_field(problem, name, code,
+                             "must have no U+0000 in a string and no number that a double cannot hold");
     }
     return ERR_OK;
 }
@@ -155,6 +156,14 @@ static void reject(struct batch *batch, size_t index, const struct problem *prob
     json_object_array_add(batch->rejected, item);
 }
 
+static int compare_indexes(const void *a, const void *b)
+{
+    struct json_object *const *left = a, *const *right = b;
+    int64_t l = json_object_get_int64(json_object_object_get(*left, "index"));
+    int64_t r = json_object_get_int64(json_object_object_get(*right, "index"));
+    return (l > r) - (l < r);
+}
+
 static void take_events(struct request *request, struct json_object *list, struct batch *batch)
 {
     size_t total = json_object_array_length(list);
@@ -200,6 +209,7 @@ enum err event_create_batch(struct request *request, struct response *response)
             reject(&batch, batch.indexes[i], &problem);
         }
     }
+    json_object_array_sort(rejected, compare_indexes);
     JSON_AUTO answer = json_object_new_object();
     json_add_int(answer, "accepted", accepted);
     json_add_int(answer, "duplicates", duplicates);

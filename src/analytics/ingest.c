@@ -43,7 +43,7 @@
 enum {
     RETRY_PAUSE_MS = 20,
     SHARDS_MAX = 1000,
-    COLUMN_MAX_BYTES = 64 * 1024 * 1024, /* far above what the queue's bound lets into one batch */
+    COLUMN_MAX_BYTES = 64 * 1024 * 1024, /* of one column of one statement */
 };
 
 static const struct pg_statement RECORD = {"ingest", sql_ingest};
@@ -163,6 +163,18 @@ static struct ticket *take_tickets(struct ingest *ingest)
     return taken;
 }
 
+/* What a ticket is told when its batch ended with `e`: a part that was recorded before the fault is
+ * durable, and a ticket that lies in it whole must not be sent again. */
+static enum err ticket_result(const struct ticket *ticket, enum err e)
+{
+    for (size_t i = 0; i < ticket->count && e; i++) {
+        if (ticket->events[i].fate == EVENT_PENDING) {
+            return e;
+        }
+    }
+    return ERR_OK;
+}
+
 /* Tell the tickets their result. Each goes out of scope in its thread as soon as it is done. */
 static void finish_tickets(struct ingest *ingest, struct ticket *tickets, enum err result)
 {
@@ -170,7 +182,7 @@ static void finish_tickets(struct ingest *ingest, struct ticket *tickets, enum e
     while (tickets) {
         struct ticket *next = tickets->next;
         ingest->queued_events -= tickets->count;
-        tickets->result = result;
+        tickets->result = ticket_result(tickets, result);
         tickets->done = true;
         pthread_cond_signal(&tickets->wake);
         tickets = next;
@@ -317,7 +329,7 @@ static enum err commit_once(struct ingest *ingest, const struct entry *entries, 
         return e;
     }
     if (!fill_columns(ingest, entries, count, &params)) {
-        return ERR_INTERNAL;
+        return ERR_TOO_LARGE;
     }
     pg_int(&params, ingest->shard);
     e = pg_query(ingest->pg, &RECORD, &params, &result);
@@ -333,15 +345,15 @@ static enum err commit_once(struct ingest *ingest, const struct entry *entries, 
     return settle(ingest, entries, count);
 }
 
-/* Record `entries`, finding rows that PostgreSQL refuses. The depth is that of halving a batch. */
+/* Record `entries`, in halves when they are too much for one statement or hold a row that PostgreSQL
+ * refuses; that one is found. The depth is that of halving a batch. */
 static enum err commit(struct ingest *ingest, const struct entry *entries, size_t count)
 {
     enum err e = commit_once(ingest, entries, count);
-    if (e != ERR_INVALID && e != ERR_CONFLICT) {
+    if (e != ERR_INVALID && e != ERR_CONFLICT && e != ERR_TOO_LARGE) {
         return e;
     }
     if (count == 1) {
-        log_warn("an event was refused by PostgreSQL, SQLSTATE %s", pg_sqlstate(ingest->pg));
         entries[0].event->fate = EVENT_REFUSED;
         return ERR_OK;
     }
@@ -371,10 +383,15 @@ static size_t gather(struct ingest *ingest, const struct ticket *tickets)
 
 static void count_fates(struct ingest *ingest, size_t count)
 {
-    uint64_t recorded = 0, duplicates = 0;
+    uint64_t recorded = 0, duplicates = 0, refused = 0;
     for (size_t i = 0; i < count; i++) {
+        refused += ingest->entries[i].event->fate == EVENT_REFUSED;
         recorded += ingest->entries[i].event->fate == EVENT_RECORDED;
         duplicates += ingest->entries[i].event->fate == EVENT_DUPLICATE;
+    }
+    if (refused) {
+        log_warn("PostgreSQL refused %llu of %zu events, the last with SQLSTATE %s",
+                 (unsigned long long)refused, count, pg_sqlstate(ingest->pg));
     }
     log_debug("committed %zu events: %llu recorded, %llu duplicates", count, (unsigned long long)recorded,
               (unsigned long long)duplicates);
@@ -390,9 +407,7 @@ static void work_off(struct ingest *ingest, struct ticket *tickets)
         size_t count = gather(ingest, tickets);
         enum err e = commit(ingest, ingest->entries, count);
         if (e != ERR_UNAVAILABLE) {
-            if (!e) {
-                count_fates(ingest, count);
-            }
+            count_fates(ingest, count);
             finish_tickets(ingest, tickets, e);
             return;
         }
@@ -424,7 +439,7 @@ struct ingest *ingest_start(const struct config *config, struct metrics *metrics
     ingest->options = (struct pg_options){
         .url = config->database_url,
         .application_name = "tallygate-ingest",
-        .connect_timeout_ms = config->database_connect_timeout_ms,
+        .connect_timeout_s = config->database_connect_timeout_s,
         .statement_timeout_ms = config->database_timeout_ms,
     };
     ingest->pg = pg_new(&ingest->options);

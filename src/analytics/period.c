@@ -9,7 +9,6 @@ static void set(struct period *period, int64_t start_us, int64_t days)
     period->start_us = start_us;
     period->end_us = start_us + days * USEC_PER_DAY;
     clock_format_date(period->start_us, period->start_date);
-    clock_format_date(period->end_us, period->end_date);
 }
 
 void period_last_days(struct period *ret_period, int64_t days)
@@ -27,7 +26,7 @@ void period_day(struct period *ret_period, int64_t day_us)
 void period_params(const struct period *period, struct pg_params *params)
 {
     pg_text(params, period->start_date);
-    pg_text(params, period->end_date);
+    pg_int(params, period->days);
 }
 
 void period_json(const struct period *period, struct json_object *answer)

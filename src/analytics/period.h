@@ -19,13 +19,12 @@ struct period {
     int64_t start_us; /* first microsecond */
     int64_t end_us;   /* the one after the last */
     char start_date[CLOCK_TEXT_SIZE];
-    char end_date[CLOCK_TEXT_SIZE]; /* exclusive */
 };
 
 void period_last_days(struct period *ret_period, int64_t days);
 /* One day, given by its first microsecond. */
 void period_day(struct period *ret_period, int64_t day_us);
-/* Add start and end as date parameters; the period must live until the call is over. */
+/* Add the first day and the number of days as parameters; the period must live until the call is over. */
 void period_params(const struct period *period, struct pg_params *params);
 /* Add period_start and period_end (exclusive) to an answer. */
 void period_json(const struct period *period, struct json_object *answer);

@@ -9,13 +9,13 @@
 static const struct pg_statement TOTALS = {"report_totals", sql_report_totals};
 static const struct pg_statement BY_TYPE = {
     "report_by_type", "SELECT type, sum(events), trim_scale(sum(total)) FROM rollup_user_day "
-                      "WHERE workspace_id = $1 AND day >= $2::date AND day < $3::date "
+                      "WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int "
                       "GROUP BY type ORDER BY 2 DESC, 1 LIMIT 1000"};
 static const struct pg_statement BY_HOUR = {"report_by_hour", sql_report_by_hour};
 static const struct pg_statement TOP_USERS = {
     "report_top_users",
     "SELECT user_id, sum(events), trim_scale(coalesce(sum(total) FILTER (WHERE type = 'cost'), 0)) "
-    "FROM rollup_user_day WHERE workspace_id = $1 AND day >= $2::date AND day < $3::date "
+    "FROM rollup_user_day WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int "
     "GROUP BY user_id ORDER BY 2 DESC, 1 LIMIT 10"};
 
 /* Names of the columns of a statement's rows, in order; the first may be a text. */

@@ -73,8 +73,8 @@ static const struct setting SETTINGS[] = {
      "how long one read from or write to the web server may take, in seconds"},
     {"database_timeout_ms", TYPE_INT, AT(database_timeout_ms), "5000", 100, 600000, NULL,
      "limit on one statement, in milliseconds"},
-    {"database_connect_timeout_ms", TYPE_INT, AT(database_connect_timeout_ms), "2000", 100, 60000, NULL,
-     "limit on connecting to PostgreSQL, in milliseconds"},
+    {"database_connect_timeout_s", TYPE_INT, AT(database_connect_timeout_s), "2", 2, 60, NULL,
+     "limit on connecting to one host of database_url, in seconds"},
     {"redis_timeout_ms", TYPE_INT, AT(redis_timeout_ms), "200", 10, 10000, NULL,
      "limit on connecting to Redis and on one command, in milliseconds"},
     {"ingest_queue_events", TYPE_INT, AT(ingest_queue_events), "20000", 1000, 1000000, NULL,
@@ -133,7 +133,7 @@ static bool set_value(struct config *config, const struct setting *setting, cons
         size_t before = append && *text ? strlen(*text) : 0;
         size_t length = before + (before ? 1 : 0) + strlen(value);
         if (length < (size_t)setting->min || length > (size_t)setting->max) {
-            snprintf(reason, reason_size, "must be %lld to %lld characters long", (long long)setting->min,
+            snprintf(reason, reason_size, "must be %lld to %lld bytes long", (long long)setting->min,
                      (long long)setting->max);
             return false;
         }

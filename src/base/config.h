@@ -35,7 +35,7 @@ struct config {
     int64_t drain_s;
     int64_t client_timeout_s;
     int64_t database_timeout_ms;
-    int64_t database_connect_timeout_ms;
+    int64_t database_connect_timeout_s;
     int64_t redis_timeout_ms;
     int64_t ingest_queue_events;
     int64_t ingest_batch_events;

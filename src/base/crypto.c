@@ -85,6 +85,11 @@ bool crypto_base64url_decode(const char *text, size_t length, uint8_t *ret_data,
             ret_data[out++] = (uint8_t)(group >> (6 - 2 * (i % 4)));
         }
     }
+    /* Bits that no byte takes must be zero, or one value would have several texts. */
+    unsigned spare = length % 4 == 2 ? 0x0f : length % 4 == 3 ? 0x03 : 0;
+    if (group & spare) {
+        return false;
+    }
     *ret_length = out;
     return true;
 }

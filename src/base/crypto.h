@@ -27,7 +27,8 @@ void crypto_sha256(const void *data, size_t length, uint8_t ret_digest[CRYPTO_SH
 void crypto_hex(const uint8_t *data, size_t length, char *ret_text);
 /* base64url without padding (RFC 4648 section 5); ret_text has (length*4+2)/3 + 1 bytes. */
 size_t crypto_base64url(const uint8_t *data, size_t length, char *ret_text);
-/* Decode the same; false for a character outside the alphabet or an impossible length. Writes at
+/* Decode the same, strictly; false for a character outside the alphabet, an impossible length, or
+ * bits left over. Writes at
  * most length*3/4 bytes. */
 bool crypto_base64url_decode(const char *text, size_t length, uint8_t *ret_data, size_t *ret_length);
 

@@ -23,6 +23,9 @@ struct scanner {
     const char *reason;
     bool nul_escape;  /* the string that was read last holds \u0000 */
     bool nul_in_name; /* any name does */
+    size_t *wide;     /* where integers past 64 bits end, or NULL */
+    size_t wide_count;
+    size_t weight;
 };
 
 static bool fail(struct scanner *s, const char *reason)
@@ -69,29 +72,32 @@ static bool scan_digits(struct scanner *s)
     return true;
 }
 
-/* json-c clamps integers past 64 bits and reads huge reals as infinity, both without a word. */
-static bool number_fits(const char *text, size_t length, bool is_real)
+/* Whether json-c can hold an integer of this text. */
+static bool fits_64_bits(const char *text, size_t length)
 {
-    enum { SHORT_INTEGER = 18, LONGEST = 1100 };
-    char copy[LONGEST + 1];
-    if (!is_real && length <= SHORT_INTEGER) {
-        return true;
-    }
-    if (length > LONGEST) {
-        return false;
+    enum { SURE = 18, IMPOSSIBLE = 21 };
+    char copy[IMPOSSIBLE];
+    if (length <= SURE || length >= IMPOSSIBLE) {
+        return length <= SURE;
     }
     memcpy(copy, text, length);
     copy[length] = '\0';
     errno = 0;
-    if (is_real) {
-        return isfinite(strtod(copy, NULL));
-    }
     if (copy[0] == '-') {
         (void)strtoll(copy, NULL, 10);
     } else {
         (void)strtoull(copy, NULL, 10);
     }
     return errno != ERANGE;
+}
+
+static void note_wide(struct scanner *s)
+{
+    if ((s->wide_count & (s->wide_count - 1)) == 0) { /* full at each power of two */
+        size_t capacity = s->wide_count ? 2 * s->wide_count : 1;
+        s->wide = mem_resize(s->wide, capacity * sizeof(*s->wide));
+    }
+    s->wide[s->wide_count++] = (size_t)(s->at - s->start);
 }
 
 static bool scan_number(struct scanner *s)
@@ -126,9 +132,8 @@ static bool scan_number(struct scanner *s)
             return false;
         }
     }
-    if (!number_fits(start, (size_t)(s->at - start), is_real)) {
-        s->at = start;
-        return fail(s, "a number is out of range");
+    if (!is_real && !fits_64_bits(start, (size_t)(s->at - start))) {
+        note_wide(s);
     }
     return true;
 }
@@ -210,8 +215,17 @@ static bool scan_string(struct scanner *s)
     return fail(s, "a string is not closed");
 }
 
+static bool weigh(struct scanner *s, size_t weight)
+{
+    s->weight += weight;
+    return s->weight <= JSON_WEIGHT_MAX || fail(s, "there are too many values");
+}
+
 static bool scan_scalar(struct scanner *s)
 {
+    if (!weigh(s, 1)) {
+        return false;
+    }
     switch (peek(s)) {
     case '"':
         return scan_string(s);
@@ -234,6 +248,9 @@ static bool scan_scalar(struct scanner *s)
 static bool scan_name(struct scanner *s)
 {
     skip_space(s);
+    if (!weigh(s, 1)) {
+        return false;
+    }
     if (peek(s) != '"') {
         return fail(s, "expected a name in double quotes");
     }
@@ -262,6 +279,9 @@ static bool scan_value(struct scanner *s)
         if (c == '{' || c == '[') {
             if (depth == JSON_DEPTH_MAX) {
                 return fail(s, "the nesting is too deep");
+            }
+            if (!weigh(s, c == '{' ? 8 : 4)) {
+                return false;
             }
             stack[depth++] = (char)c;
             s->at++;
@@ -316,23 +336,32 @@ static bool scan_text(struct scanner *s, struct json_fault *ret_fault)
 bool json_scan(const char *text, size_t length, struct json_fault *ret_fault)
 {
     struct scanner s = {.start = text, .at = text, .end = text + length};
-    return scan_text(&s, ret_fault);
+    bool ok = scan_text(&s, ret_fault);
+    free(s.wide);
+    return ok;
 }
 
-bool json_parse(const char *text, size_t length, struct json_object **ret_value, struct json_fault *ret_fault)
+/* The text with `.0` behind each integer that json-c would clamp. */
+static char *widen(const struct scanner *s, size_t *ret_length)
 {
-    if (length > INT32_MAX) {
-        *ret_fault = (struct json_fault){.reason = "the text is too long"};
-        return false;
+    size_t length = (size_t)(s->end - s->start);
+    char *wide = mem_alloc(length + 2 * s->wide_count + 1);
+    size_t from = 0, out = 0;
+    for (size_t i = 0; i < s->wide_count; i++) {
+        memcpy(wide + out, s->start + from, s->wide[i] - from);
+        out += s->wide[i] - from;
+        from = s->wide[i];
+        wide[out++] = '.';
+        wide[out++] = '0';
     }
-    struct scanner s = {.start = text, .at = text, .end = text + length};
-    if (!scan_text(&s, ret_fault)) {
-        return false;
-    }
-    if (s.nul_in_name) {
-        *ret_fault = (struct json_fault){.reason = "a name holds U+0000"}; /* json-c would cut it there */
-        return false;
-    }
+    memcpy(wide + out, s->start + from, length - from);
+    *ret_length = out + length - from;
+    return wide;
+}
+
+static bool build(const char *text, size_t length, struct json_object **ret_value,
+                  struct json_fault *ret_fault)
+{
     /* json-c counts the scalar inside as a level of its own. */
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (!tokener) {
@@ -356,30 +385,70 @@ bool json_parse(const char *text, size_t length, struct json_object **ret_value,
     return true;
 }
 
-bool json_has_nul(struct json_object *value)
+bool json_parse(const char *text, size_t length, struct json_object **ret_value, struct json_fault *ret_fault)
+{
+    if (length > INT32_MAX / 4) {
+        *ret_fault = (struct json_fault){.reason = "the text is too long"};
+        return false;
+    }
+    struct scanner s = {.start = text, .at = text, .end = text + length};
+    bool ok = scan_text(&s, ret_fault);
+    if (ok && s.nul_in_name) {
+        *ret_fault = (struct json_fault){.reason = "a name holds U+0000"}; /* json-c would cut it there */
+        ok = false;
+    }
+    if (ok && s.wide_count) {
+        char *wide = widen(&s, &length);
+        ok = build(wide, length, ret_value, ret_fault);
+        free(wide);
+    } else if (ok) {
+        ok = build(text, length, ret_value, ret_fault);
+    }
+    free(s.wide);
+    return ok;
+}
+
+bool json_double_holds(struct json_object *number)
+{
+    double value = json_object_get_double(number);
+    if (value != 0) {
+        return isfinite(value);
+    }
+    size_t length;
+    const char *text = json_text(number, &length);
+    return strcspn(text, "eE") <= strcspn(text, "123456789"); /* a digit before the exponent: not zero */
+}
+
+const char *json_unstorable(struct json_object *value)
 {
     switch (json_object_get_type(value)) {
     case json_type_string:
-        return memchr(json_object_get_string(value), '\0', (size_t)json_object_get_string_len(value)) != NULL;
+        return memchr(json_object_get_string(value), '\0', (size_t)json_object_get_string_len(value))
+                   ? "nul_character"
+                   : NULL;
+    case json_type_double:
+        return json_double_holds(value) ? NULL : "out_of_range";
     case json_type_array:
         for (size_t i = 0; i < json_object_array_length(value); i++) {
-            if (json_has_nul(json_object_array_get_idx(value, i))) {
-                return true;
+            const char *why = json_unstorable(json_object_array_get_idx(value, i));
+            if (why) {
+                return why;
             }
         }
-        return false;
+        return NULL;
     case json_type_object: {
         json_object_object_foreach(value, name, member)
         {
             (void)name; /* json_parse() lets no name with U+0000 through */
-            if (json_has_nul(member)) {
-                return true;
+            const char *why = json_unstorable(member);
+            if (why) {
+                return why;
             }
         }
-        return false;
+        return NULL;
     }
     default:
-        return false;
+        return NULL;
     }
 }
 

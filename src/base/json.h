@@ -5,8 +5,12 @@
  * exactly the RFC's grammar; json-c then builds the tree.
  *
  * Beyond the grammar the scanner refuses what could not be kept faithfully: broken UTF-8, lone
- * surrogate escapes, nesting past JSON_DEPTH_MAX, integers outside 64 bits, and numbers that no
- * double can hold. Of a repeated name the last value counts, as nearly everywhere.
+ * surrogate escapes, nesting past JSON_DEPTH_MAX and more values than JSON_WEIGHT_MAX allows. Of a repeated
+ * name the last value counts, as nearly everywhere.
+ *
+ * Numbers keep their text. An integer outside 64 bits, which json-c would clamp without a word, is
+ * handed to it as the same number with `.0`, so that its digits stay; a number that no double can
+ * hold arrives as an infinite double, for the one who needs it to refuse.
  */
 #ifndef TALLYGATE_BASE_JSON_H
 #define TALLYGATE_BASE_JSON_H
@@ -15,7 +19,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { JSON_DEPTH_MAX = 32 };
+enum {
+    JSON_DEPTH_MAX = 32,
+    /* json-c takes some 100 bytes for a scalar and 800 for an object, however few bytes of text they
+     * have. Scalars and names weigh 1, lists 4, objects 8: at most some 20 MB come of one text. */
+    JSON_WEIGHT_MAX = 200000,
+};
 
 struct json_fault {
     size_t offset;      /* bytes from the start */
@@ -30,8 +39,13 @@ bool json_scan(const char *text, size_t length, struct json_fault *ret_fault);
 bool json_parse(const char *text, size_t length, struct json_object **ret_value,
                 struct json_fault *ret_fault);
 
-/* Whether any string or name in the tree holds U+0000, which PostgreSQL's text cannot keep. */
-bool json_has_nul(struct json_object *value);
+/* Whether a double can hold the number: neither infinity nor, unless it is zero, zero. With that its
+ * text as a numeric has at most some 1,400 digits. */
+bool json_double_holds(struct json_object *number);
+
+/* Why PostgreSQL's jsonb could not keep this tree, as a code for problem_field(): nul_character for a
+ * string with U+0000, out_of_range for a number that no double can hold. NULL when it can. */
+const char *json_unstorable(struct json_object *value);
 
 /* The compact text of a tree; it lives as long as the tree and until the next call on it. Never
  * NULL. */

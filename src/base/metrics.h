@@ -16,7 +16,6 @@ struct metrics {
     _Atomic int64_t started_us;         /* when the pool's first master started, Unix µs */
     _Atomic uint64_t workers_ready;     /* workers that accept requests now */
     _Atomic uint64_t workers_replaced;  /* workers that died and were started again */
-    _Atomic uint64_t requests_active;   /* requests in handlers now */
     _Atomic uint64_t requests_total[6]; /* by status class: [2] counts 2xx … ; [0] the rest */
     _Atomic uint64_t events_recorded;   /* events acknowledged as recorded */
     _Atomic uint64_t events_duplicate;  /* events answered as duplicates */

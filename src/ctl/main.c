@@ -56,7 +56,13 @@ static int run(const struct ctl_command *command, const char *config_path, int a
 {
     struct config config = {0};
     char error[CONFIG_ERROR_SIZE];
-    if (!config_load(&config, config_path, error)) {
+    const char *reason;
+    bool fine = config_load(&config, config_path, error);
+    if (fine && !pg_url_valid(config.database_url, &reason)) {
+        snprintf(error, sizeof(error), "database_url: %s", reason);
+        fine = false;
+    }
+    if (!fine) {
         fprintf(stderr, "tallygatectl: %s\n", error);
         config_free(&config);
         return CTL_FAILED;
@@ -65,7 +71,7 @@ static int run(const struct ctl_command *command, const char *config_path, int a
     const struct pg_options options = {
         .url = config.database_url,
         .application_name = "tallygatectl",
-        .connect_timeout_ms = config.database_connect_timeout_ms,
+        .connect_timeout_s = config.database_connect_timeout_s,
         .statement_timeout_ms = STATEMENT_LIMIT_MS,
     };
     struct ctl ctl = {.config = &config, .pg = pg_new(&options)};

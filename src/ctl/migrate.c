@@ -49,7 +49,8 @@ int ctl_migrate(struct ctl *ctl, int argc, char **argv)
         return show_status(ctl);
     }
     if (argc == 2 && strcmp(argv[1], "up") == 0) {
-        return end(migrate_up(ctl->pg, report, &count, error), count, error);
+        bool ok = migrate_up(ctl->pg, report, &count, error);
+        return end(ok, count, error);
     }
     if ((argc == 2 || argc == 3) && strcmp(argv[1], "down") == 0) {
         char *rest = NULL;
@@ -58,7 +59,8 @@ int ctl_migrate(struct ctl *ctl, int argc, char **argv)
             fprintf(stderr, "tallygatectl: STEPS must be from 1 to %zu\n", MIGRATIONS_COUNT);
             return CTL_USAGE;
         }
-        return end(migrate_down(ctl->pg, (int)steps, report, &count, error), count, error);
+        bool ok = migrate_down(ctl->pg, (int)steps, report, &count, error);
+        return end(ok, count, error);
     }
     return ctl_usage(argv[0]);
 }

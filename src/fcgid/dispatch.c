@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The order of the checks is that of what they cost and of what they give away: is there such a
- * route (404, 405), does this pool serve it (421), is the body of a kind and size that it takes
- * (415, 413), who asks (401), and only then the handler, which validates (400, 422) and works.
+ * route (404, 405, and 422 for a parameter in its path), does this pool serve it (421), is the body of a kind
+ * and size that it takes (415, 413), who asks (401), and only then the handler, which validates (400, 422)
+ * and works.
  *
  * The body is read before anyone is refused: nginx takes an answer as broken that comes while it
  * still sends.
@@ -107,7 +108,6 @@ void dispatch(struct dispatcher *dispatcher)
     struct metrics *metrics = dispatcher->services.metrics;
     int64_t started_us = clock_monotonic_us();
 
-    atomic_fetch_add_explicit(&metrics->requests_active, 1, memory_order_relaxed);
     request_init(&request, &dispatcher->arena, &dispatcher->services, fcgi_environment(dispatcher->fcgi));
     response_init(&response, &dispatcher->arena, &dispatcher->response_body);
     struct log_request line = {.request_id = request.request_id,
@@ -137,7 +137,6 @@ void dispatch(struct dispatcher *dispatcher)
     fcgi_finish(dispatcher->fcgi);
 
     count(metrics, response.status);
-    atomic_fetch_sub_explicit(&metrics->requests_active, 1, memory_order_relaxed);
     log_access(response.status, clock_monotonic_us() - started_us);
     log_set_request(NULL);
     buf_trim(&dispatcher->request_body, KEEP_BYTES);

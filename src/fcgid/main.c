@@ -113,6 +113,10 @@ static bool read_settings(const char *path, struct config *config)
         fprintf(stderr, "tallygate-fcgi: %s\n", error);
         return false;
     }
+    if (!pg_url_valid(config->database_url, &reason)) {
+        fprintf(stderr, "tallygate-fcgi: database_url: %s\n", reason);
+        return false;
+    }
     if (!redis_url_valid(config->redis_url, &reason)) {
         fprintf(stderr, "tallygate-fcgi: redis_url: %s\n", reason);
         return false;
@@ -127,7 +131,7 @@ static bool schema_fits(const struct config *config)
     const struct pg_options options = {
         .url = config->database_url,
         .application_name = "tallygate-start",
-        .connect_timeout_ms = config->database_connect_timeout_ms,
+        .connect_timeout_s = config->database_connect_timeout_s,
         .statement_timeout_ms = config->database_timeout_ms,
     };
     struct pg *pg = pg_new(&options);

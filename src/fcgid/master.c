@@ -47,7 +47,7 @@ enum {
     YOUNG_S = 5,
     BACKOFF_FIRST_MS = 10,
     BACKOFF_MAX_MS = 800,
-    CHECK_LIMIT_S = 20,
+    CHECK_LIMIT_S = 30,
     KILL_MARGIN_S = 2, /* past drain_s, before SIGKILL */
 };
 
@@ -71,6 +71,10 @@ struct master {
     bool old_told;      /* the old ones were told to drain */
     bool ready_told;    /* systemd knows that we are ready */
     bool stopping;
+    pid_t check_pid; /* of --check-start during a reload, 0: none */
+    int check_status;
+    bool check_ended;
+    bool reload_again; /* SIGHUP came during the check */
     int64_t kill_at_us;
     int64_t watchdog_us; /* how often to speak, 0: never */
     int64_t watchdog_at_us;
@@ -152,15 +156,6 @@ static void start_due_workers(struct master *master)
     }
 }
 
-static void count_ready(struct master *master)
-{
-    uint64_t n = 0;
-    for (int i = 0; i < master->options->workers; i++) {
-        n += master->slots[i].is_ready;
-    }
-    atomic_store(&master->metrics->workers_ready, n);
-}
-
 static void note_death(struct master *master, struct slot *slot, int status)
 {
     int64_t now_us = clock_monotonic_us();
@@ -179,7 +174,6 @@ static void note_death(struct master *master, struct slot *slot, int status)
         close(slot->ready);
     }
     *slot = (struct slot){.ready = -1, .start_at_us = slot->start_at_us, .backoff_ms = slot->backoff_ms};
-    count_ready(master);
 }
 
 static void reap(struct master *master)
@@ -187,6 +181,10 @@ static void reap(struct master *master)
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == master->check_pid) {
+            master->check_status = status;
+            master->check_ended = true;
+        }
         for (int i = 0; i < OLD_MAX; i++) {
             if (master->old[i] == pid) {
                 master->old[i] = 0;
@@ -236,16 +234,23 @@ static bool any_alive(const struct master *master)
 
 /* ---- reload ---- */
 
-/* Whether the binary on disk would start with the settings on disk. */
-static bool next_start_checks_out(const struct master *master)
+/* Try whether the binary on disk would start with the settings on disk. Meanwhile the master goes on;
+ * the end of this child leads to finish_reload(). */
+static void begin_reload(struct master *master)
 {
     const struct master_options *options = master->options;
-    int status = -1;
+    if (master->check_pid) {
+        master->reload_again = true;
+        return;
+    }
+    log_info("reloading");
     pid_t pid = fork();
     if (pid == 0) {
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        close(master->lifeline[1]); /* it must not keep the workers of a dead master alive */
+        close(master->metrics_fd);
         alarm(CHECK_LIMIT_S);
         if (options->config_path) {
             execl(options->program, options->program, "--check-start", "--config", options->config_path,
@@ -255,9 +260,11 @@ static bool next_start_checks_out(const struct master *master)
         }
         _exit(127);
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    if (pid < 0) {
+        log_error("reload failed: %s", strerror(errno));
+        return;
     }
-    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    master->check_pid = pid;
 }
 
 /* "metrics-fd lifeline-read lifeline-write pid pid …" */
@@ -297,14 +304,9 @@ static void notify_reloading(void)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)clock_monotonic_us());
 }
 
-static void reload(struct master *master)
+static void exec_next(struct master *master)
 {
     char state[64 + 12 * (OLD_MAX + WORKERS_MAX)];
-    log_info("reloading");
-    if (!next_start_checks_out(master)) {
-        log_error("reload refused: %s --check-start fails; the old workers go on", master->options->program);
-        return;
-    }
     notify_reloading();
     write_state(master, state, sizeof(state));
     setenv(STATE_VARIABLE, state, 1);
@@ -317,6 +319,25 @@ static void reload(struct master *master)
     sigset_t set;
     sigfillset(&set);
     master->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* The check that begin_reload() started has ended. */
+static void finish_reload(struct master *master)
+{
+    bool fine = WIFEXITED(master->check_status) && WEXITSTATUS(master->check_status) == 0;
+    master->check_pid = 0;
+    master->check_ended = false;
+    if (master->stopping) {
+        return;
+    }
+    if (master->reload_again) {
+        master->reload_again = false; /* what is on disk may have changed since the check began */
+        begin_reload(master);
+    } else if (fine) {
+        exec_next(master);
+    } else {
+        log_error("reload refused: %s --check-start fails; the old workers go on", master->options->program);
+    }
 }
 
 /* ---- the loop ---- */
@@ -350,7 +371,7 @@ static void take_signals(struct master *master)
             break;
         case SIGHUP:
             if (!master->stopping) {
-                reload(master);
+                begin_reload(master);
             }
             break;
         default:
@@ -359,7 +380,7 @@ static void take_signals(struct master *master)
     }
 }
 
-static void take_ready(struct master *master, struct slot *slot)
+static void take_ready(struct slot *slot)
 {
     char byte;
     ssize_t n = read(slot->ready, &byte, 1);
@@ -369,7 +390,6 @@ static void take_ready(struct master *master, struct slot *slot)
     slot->is_ready = n == 1;
     close(slot->ready);
     slot->ready = -1;
-    count_ready(master);
 }
 
 /* Once every worker is ready: say so, and let the workers of the earlier image drain. */
@@ -446,12 +466,15 @@ static void run_once(struct master *master)
     if (poll(fds, count, sleep_ms(master)) > 0) {
         for (nfds_t i = 1; i < count; i++) {
             if (fds[i].revents) {
-                take_ready(master, slots[i]);
+                take_ready(slots[i]);
             }
         }
         if (fds[0].revents) {
             take_signals(master);
         }
+    }
+    if (master->check_ended) {
+        finish_reload(master);
     }
     keep_time(master);
     start_due_workers(master);
@@ -498,6 +521,22 @@ static bool prepare(struct master *master)
     return true;
 }
 
+static void log_totals(const struct metrics *metrics)
+{
+    unsigned long long requests = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(metrics->requests_total); i++) {
+        requests += atomic_load(&metrics->requests_total[i]);
+    }
+    log_info(
+        "stopped after %llu requests, of them %llu answered 5xx; %llu events recorded and %llu duplicates in "
+        "%llu transactions; %llu workers replaced",
+        requests, (unsigned long long)atomic_load(&metrics->requests_total[5]),
+        (unsigned long long)atomic_load(&metrics->events_recorded),
+        (unsigned long long)atomic_load(&metrics->events_duplicate),
+        (unsigned long long)atomic_load(&metrics->ingest_batches),
+        (unsigned long long)atomic_load(&metrics->workers_replaced));
+}
+
 int master_run(const struct master_options *options)
 {
     struct master master = {.options = options, .metrics_fd = -1};
@@ -511,6 +550,6 @@ int master_run(const struct master_options *options)
     while (!master.stopping || any_alive(&master)) {
         run_once(&master);
     }
-    log_info("stopped");
+    log_totals(master.metrics);
     return 0;
 }

@@ -53,6 +53,7 @@ enum {
     KEYS_EVERY_S = 30,
     UPKEEP_EVERY_S = 600,
     REFUSED_PAUSE_MS = 50,
+    LONGEST_SLEEP_MS = 1000,
 };
 
 struct worker {
@@ -93,7 +94,9 @@ static void serve_requests(struct worker *worker, struct dispatcher *dispatcher,
             nanosleep(&pause, NULL);
         } else {
             struct epoll_event event;
-            (void)epoll_wait(epoll, &event, 1, -1);
+            /* The thread that was woken for a connection may have ended before it took it, so nobody
+             * sleeps for ever. */
+            (void)epoll_wait(epoll, &event, 1, LONGEST_SLEEP_MS);
         }
     }
 }
@@ -188,12 +191,13 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
     }
     if (now_us >= state->upkeep_at_us) {
         enum err e = ERR_OK;
+        bool more = false;
         if (worker->options->pool == POOL_INGEST) {
             e = pg_query(state->pg, &PARTITIONS, NULL, NULL);
         } else if (worker->options->pool == POOL_AUTH) {
-            e = session_prune(state->pg);
+            e = session_prune(state->pg, &more);
         }
-        state->upkeep_at_us = now_us + (e ? 1 : UPKEEP_EVERY_S) * USEC_PER_SEC;
+        state->upkeep_at_us = now_us + (more ? 0 : e ? 1 : UPKEEP_EVERY_S) * USEC_PER_SEC;
     }
 }
 
@@ -275,7 +279,7 @@ static void init(struct worker *worker, const struct worker_options *options)
             {
                 .url = config->database_url,
                 .application_name = "tallygate",
-                .connect_timeout_ms = config->database_connect_timeout_ms,
+                .connect_timeout_s = config->database_connect_timeout_s,
                 .statement_timeout_ms = config->database_timeout_ms,
             },
         .keyring = keyring_new(config, options->pool == POOL_AUTH),

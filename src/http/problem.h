@@ -32,7 +32,7 @@ struct problem {
 /* Say in words what is wrong with the whole; returns `e`, so that a handler can return the call. */
 enum err problem_say(struct problem *problem, enum err e, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Note a wrong field; returns ERR_INVALID. `code` must be a string literal. */
+/* Note a wrong field; returns ERR_INVALID. `code` must be a literal. */
 enum err problem_field(struct problem *problem, const char *field, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -18,16 +18,22 @@ struct check {
     struct value *value;
 };
 
+/* "1 character", "2 characters" */
+static const char *plural(int64_t amount)
+{
+    return amount == 1 ? "" : "s";
+}
+
 static enum err check_bounds(const struct check *check, int64_t amount, const char *unit)
 {
     const struct field *field = check->field;
     if (amount < field->min) {
-        return problem_field(check->problem, check->name, "too_short", "must have at least %" PRId64 " %s",
-                             field->min, unit);
+        return problem_field(check->problem, check->name, "too_short", "must have at least %" PRId64 " %s%s",
+                             field->min, unit, plural(field->min));
     }
     if (amount > field->max) {
-        return problem_field(check->problem, check->name, "too_long", "must have at most %" PRId64 " %s",
-                             field->max, unit);
+        return problem_field(check->problem, check->name, "too_long", "must have at most %" PRId64 " %s%s",
+                             field->max, unit, plural(field->max));
     }
     return ERR_OK;
 }
@@ -54,7 +60,7 @@ static enum err check_string(const struct check *check, const char *text, size_t
     }
     bool bytes = field->type == FIELD_BYTES;
     enum err e = check_bounds(check, (int64_t)(bytes ? length : utf8_count(text, length)),
-                              bytes ? "bytes" : "characters");
+                              bytes ? "byte" : "character");
     const char *wrong = !e && field->check ? field->check(text, length) : NULL;
     if (wrong) {
         return problem_field(check->problem, check->name, "format", "%s", wrong);
@@ -100,14 +106,11 @@ static enum err check_number(const struct check *check, struct json_object *json
     if (type != json_type_int && type != json_type_double) {
         return wrong_type(check, "a number");
     }
-    /* The text as it was sent, so that a decimal stays the decimal it was. What a double rounds to
-     * zero is refused rather than stored with hundreds of digits. */
-    check->value->text = json_text(json, &check->value->length);
-    double number = json_object_get_double(json);
-    if (number == 0 && strcspn(check->value->text, "eE") > strcspn(check->value->text, "123456789")) {
+    if (!json_double_holds(json)) {
         return problem_field(check->problem, check->name, "out_of_range",
-                             "is too close to zero for a double");
+                             "is too large or too close to zero for a double");
     }
+    check->value->text = json_text(json, &check->value->length); /* as it was sent: decimals stay exact */
     return ERR_OK;
 }
 
@@ -135,7 +138,7 @@ static enum err check_json(const struct check *check, struct json_object *json)
         return type == json_type_object ? ERR_OK : wrong_type(check, "an object");
     case FIELD_ARRAY:
         return type == json_type_array
-                   ? check_bounds(check, (int64_t)json_object_array_length(json), "elements")
+                   ? check_bounds(check, (int64_t)json_object_array_length(json), "element")
                    : wrong_type(check, "an array");
     }
     return ERR_INTERNAL;
@@ -151,10 +154,19 @@ static const struct field *find_field(const struct field *fields, size_t count, 
     return NULL;
 }
 
+/* The start of a name from outside, cut between characters. */
 static const char *full_name(struct problem *problem, const char *prefix, const char *name)
 {
     enum { NAME_SHOWN = 64 };
-    return arena_printf(problem->arena, "%s%.*s", prefix, NAME_SHOWN, name);
+    size_t shown = 0, length = strlen(name);
+    while (shown < length) {
+        size_t n = utf8_sequence(name + shown, length - shown);
+        if (n == 0 || shown + n > NAME_SHOWN) {
+            break;
+        }
+        shown += n;
+    }
+    return arena_printf(problem->arena, "%s%.*s", prefix, (int)shown, name);
 }
 
 enum err validate_object(struct problem *problem, const char *prefix, struct json_object *object,

@@ -17,6 +17,9 @@ static const struct pg_statement REGISTER = {"account_register", sql_account_reg
 static const struct pg_statement PROFILE = {
     "account_profile", "SELECT email, username, full_name, " PG_US("created_at") ", " PG_US(
                            "updated_at") ", password_hash FROM users WHERE id = $1 AND is_active"};
+/* Taken first, in a transaction, so that the snapshot of what follows shows every session that a login
+ * opened meanwhile: opening one holds the same row (session.c). */
+static const struct pg_statement LOCK = {"account_lock", "SELECT FROM users WHERE id = $1 FOR UPDATE"};
 static const struct pg_statement UPDATE = {"account_update", sql_account_update};
 static const struct pg_statement ROLE = {"account_role",
                                          "SELECT role FROM users WHERE id = $1 AND is_active"};
@@ -95,6 +98,23 @@ enum err account_register(struct request *request, struct response *response)
     };
     request->principal.user_id = user.user_id; /* for the log */
     return session_answer(request, response, 201, &user, session_id);
+}
+
+/* A statement about one account, the first parameter, to run with the account's row locked. */
+struct locked_statement {
+    const struct pg_statement *statement;
+    const struct pg_params *params;
+    int64_t user_id;
+    PGresult **ret_result;
+};
+
+static enum err run_locked(struct pg *pg, void *argument)
+{
+    const struct locked_statement *locked = argument;
+    struct pg_params params = {0};
+    pg_int(&params, locked->user_id);
+    enum err e = pg_query(pg, &LOCK, &params, NULL);
+    return e ? e : pg_query(pg, locked->statement, locked->params, locked->ret_result);
 }
 
 static enum err load_profile(struct request *request, struct response *response, PGresult **ret_result)
@@ -195,7 +215,8 @@ enum err account_update(struct request *request, struct response *response)
     pg_text(&params, values[FULL_NAME].present ? "t" : "f");
     pg_text(&params, values[FULL_NAME].text);
     pg_text(&params, pg_get_text(before, 0, 5));
-    e = pg_query(services->pg, &UPDATE, &params, &after);
+    struct locked_statement locked = {&UPDATE, &params, request->principal.user_id, &after};
+    e = pg_transaction(services->pg, run_locked, &locked);
     if (e == ERR_CONFLICT) {
         return problem_say(&request->problem, e, "Another account has this address.");
     }
@@ -232,7 +253,8 @@ enum err account_delete(struct request *request, struct response *response)
     }
     struct pg_params params = {0};
     pg_int(&params, target);
-    e = pg_query(pg, &DELETE, &params, &deleted);
+    struct locked_statement locked = {&DELETE, &params, target, &deleted};
+    e = pg_transaction(pg, run_locked, &locked);
     if (!e && PQntuples(deleted) == 0) {
         return problem_say(&request->problem, ERR_NOT_FOUND, "There is no account with this id.");
     }

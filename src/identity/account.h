@@ -28,7 +28,8 @@ enum err account_delete(struct request *request, struct response *response);
 
 /* Give the account of `email` the role user or admin. ERR_NOT_FOUND when there is none. */
 enum err account_set_role(struct pg *pg, const char *email, const char *role);
-/* Erase up to `limit` rows of closed workspaces. *ret_erased tells how many; call until 0. */
+/* Erase up to `limit` rows of workspaces that were closed 15 minutes ago or earlier. *ret_erased tells
+ * how many; call until 0. */
 enum err account_purge_closed(struct pg *pg, int64_t limit, int64_t *ret_erased);
 
 #endif

@@ -125,6 +125,12 @@ enum err keyring_make(struct keyring *keyring)
     return ok ? ERR_OK : ERR_INTERNAL;
 }
 
+static enum err insert_when_first(struct pg *pg, void *argument)
+{
+    enum err e = pg_script(pg, "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
+    return e ? e : pg_query(pg, &INSERT_FIRST, argument, NULL);
+}
+
 /* Make the very first key. Several hosts may try at once: the insert takes effect for one. */
 static enum err insert_first(struct keyring *keyring, struct pg *pg)
 {
@@ -140,10 +146,7 @@ static enum err insert_first(struct keyring *keyring, struct pg *pg)
             pg_text(&params, key.kid);
             pg_text(&params, key.public_pem);
             pg_bytes(&params, sealed, length + CRYPTO_SEAL_OVERHEAD);
-            e = pg_script(pg, "BEGIN; LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
-            e = e ? e : pg_query(pg, &INSERT_FIRST, &params, NULL);
-            enum err end = pg_script(pg, e ? "ROLLBACK" : "COMMIT");
-            e = e ? e : end;
+            e = pg_transaction(pg, insert_when_first, &params);
         }
     }
     crypto_wipe(seal, sizeof(seal));

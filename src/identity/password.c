@@ -69,9 +69,22 @@ void password_waste(struct password_hasher *hasher, const char *password, int64_
     crypto_wipe(hash, sizeof(hash));
 }
 
+/* crypt_checksalt() does not judge the cost, so it is read: $2b$CC$… 0 when it is not bcrypt's. */
+static int64_t cost_of(const char *hash)
+{
+    bool is_bcrypt = strncmp(hash, "$2b$", 4) == 0 && strlen(hash) > 7 && hash[6] == '$';
+    return is_bcrypt ? strtol(hash + 4, NULL, 10) : 0;
+}
+
+void password_waste_rest(struct password_hasher *hasher, const char *password, const char *hash, int64_t cost)
+{
+    /* Each step doubles: 2^c + 2^c + 2^(c+1) + … + 2^(cost-1) = 2^cost. */
+    for (int64_t c = cost_of(hash); c > 0 && c < cost; c++) {
+        password_waste(hasher, password, c);
+    }
+}
+
 bool password_is_weaker(const char *hash, int64_t cost)
 {
-    /* crypt_checksalt() does not judge the cost, so it is read: $2b$CC$… */
-    bool is_bcrypt = strncmp(hash, "$2b$", 4) == 0 && strlen(hash) > 7 && hash[6] == '$';
-    return !is_bcrypt || strtol(hash + 4, NULL, 10) < cost;
+    return cost_of(hash) < cost;
 }

@@ -31,6 +31,9 @@ enum err password_hash(struct password_hasher *hasher, const char *password, int
 bool password_matches(struct password_hasher *hasher, const char *password, const char *hash);
 /* Spend the time that password_matches() would, for an account that does not exist. */
 void password_waste(struct password_hasher *hasher, const char *password, int64_t cost);
+/* Spend what is left of that time after password_matches() against a `hash` of a lower cost. */
+void password_waste_rest(struct password_hasher *hasher, const char *password, const char *hash,
+                         int64_t cost);
 /* Whether `hash` was made with fewer rounds than `cost` asks for, or is not bcrypt's. */
 bool password_is_weaker(const char *hash, int64_t cost);
 

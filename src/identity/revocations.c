@@ -2,7 +2,9 @@
 /*
  * A row becomes visible when its transaction commits, which may be after a row with a later time.
  * So each refresh looks back OVERLAP_S, longer than any transaction of ours can last, and taking a
- * row in twice does no harm. Every FULL_EVERY_S the set is read anew, which drops what expired.
+ * row in twice does no harm. A row is kept five minutes past its end: the end of a token is judged by
+ * the clock of the host that made it, which need not agree with the database's. Every FULL_EVERY_S the set is
+ * read anew, which drops what expired.
  */
 #include "identity/revocations.h"
 
@@ -20,7 +22,7 @@ static const struct pg_statement SINCE = {
     "revocations_since",
     "SELECT session_id, " PG_US(
         "now()") " FROM revocations "
-                 "WHERE expires_at > now() AND revoked_at > to_timestamp($1::bigint / 1000000.0)"};
+                 "WHERE expires_at > now() - interval '5 minutes' AND revoked_at > to_timestamp($1::bigint / 1000000.0)"};
 static const struct pg_statement NOW = {"revocations_now", "SELECT " PG_US("now()")};
 
 /* An open-addressing set of ids; the all-zero id marks a free slot and is never issued. */

@@ -20,19 +20,22 @@ static const struct pg_statement BY_EMAIL = {
 static const struct pg_statement OPEN = {
     "session_open", "INSERT INTO sessions (id, address, user_agent, expires_at, user_id) "
                     "SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), id "
-                    "FROM users WHERE id = $5 AND is_active RETURNING id"};
+                    "FROM users WHERE id = $5 AND is_active AND password_hash = $6 FOR SHARE "
+                    "RETURNING id"};
 static const struct pg_statement REHASH = {
-    "session_rehash", "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3"};
+    "session_rehash",
+    "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3 RETURNING id"};
 static const struct pg_statement VERIFY = {
     "session_verify",
     "SELECT u.email, " PG_US("u.created_at") " FROM users u JOIN sessions s ON s.user_id = u.id "
                                              "WHERE u.id = $1 AND u.is_active AND s.id = $2::uuid"};
 static const struct pg_statement PRUNE_SESSIONS = {
-    "session_prune",
-    "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() LIMIT 1000)"};
+    "session_prune", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() "
+                     "LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 static const struct pg_statement PRUNE_REVOCATIONS = {
-    "revocation_prune", "DELETE FROM revocations WHERE session_id IN "
-                        "(SELECT session_id FROM revocations WHERE expires_at < now() LIMIT 1000)"};
+    "revocation_prune",
+    "DELETE FROM revocations WHERE session_id IN (SELECT session_id FROM revocations "
+    "WHERE expires_at < now() - interval '5 minutes' LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 
 enum { COLUMN_HASH = 7, COLUMN_ACTIVE = 8 };
 
@@ -89,20 +92,24 @@ enum err session_answer(struct request *request, struct response *response, int 
     return ERR_OK;
 }
 
-/* Store a stronger hash when the cost was raised since. Failing to is no reason to refuse: the next
- * login tries again. */
-static void rehash(struct request *request, int64_t user_id, const char *password, const char *old_hash)
+/* Store a stronger hash when the cost was raised since, and tell the one that is stored then. Failing
+ * to is no reason to refuse: the next login tries again. */
+static const char *rehash(struct request *request, int64_t user_id, const char *password,
+                          const char *old_hash)
 {
     const struct services *services = request->services;
     char hash[PASSWORD_HASH_SIZE];
     struct pg_params params = {0};
-    if (password_is_weaker(old_hash, services->config->bcrypt_cost) &&
-        password_hash(services->hasher, password, services->config->bcrypt_cost, hash) == ERR_OK) {
-        pg_int(&params, user_id);
-        pg_text(&params, hash);
-        pg_text(&params, old_hash);
-        (void)pg_query(services->pg, &REHASH, &params, NULL);
+    PG_RESULT_AUTO result = NULL;
+    if (!password_is_weaker(old_hash, services->config->bcrypt_cost) ||
+        password_hash(services->hasher, password, services->config->bcrypt_cost, hash) != ERR_OK) {
+        return old_hash;
     }
+    pg_int(&params, user_id);
+    pg_text(&params, hash);
+    pg_text(&params, old_hash);
+    enum err e = pg_query(services->pg, &REHASH, &params, &result);
+    return !e && PQntuples(result) ? arena_strdup(request->arena, hash) : old_hash;
 }
 
 /* One answer for every reason, so that it tells nobody which addresses exist. */
@@ -147,6 +154,10 @@ enum err session_login(struct request *request, struct response *response)
         /* bcrypt would cut a longer one at 72 bytes and could find it equal. */
         matches = password_matches(services->hasher, password, pg_get_text(result, 0, COLUMN_HASH)) &&
                   values[PASSWORD].length <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
+        if (!matches) {
+            password_waste_rest(services->hasher, password, pg_get_text(result, 0, COLUMN_HASH),
+                                services->config->bcrypt_cost);
+        }
     }
     if (!matches) {
         return refuse_login(request, response);
@@ -160,11 +171,12 @@ enum err session_login(struct request *request, struct response *response)
         .created_us = pg_get_int(result, 0, 5),
         .updated_us = pg_get_int(result, 0, 6),
     };
-    rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
+    const char *hash = rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
 
     struct pg_params open = {0};
     session_params(request, &open, session_id);
     pg_int(&open, user.user_id);
+    pg_text(&open, hash); /* a password that was changed while we hashed opens nothing */
     e = pg_query(services->pg, &OPEN, &open, &opened);
     if (!e && PQntuples(opened) == 0) {
         return refuse_login(request, response);
@@ -196,8 +208,14 @@ enum err session_verify(struct request *request, struct response *response)
     return ERR_OK;
 }
 
-enum err session_prune(struct pg *pg)
+enum err session_prune(struct pg *pg, bool *ret_more)
 {
-    enum err e = pg_query(pg, &PRUNE_SESSIONS, NULL, NULL);
-    return e ? e : pg_query(pg, &PRUNE_REVOCATIONS, NULL, NULL);
+    PG_RESULT_AUTO sessions = NULL;
+    PG_RESULT_AUTO revocations = NULL;
+    enum err e = pg_query(pg, &PRUNE_SESSIONS, NULL, &sessions);
+    e = e ? e : pg_query(pg, &PRUNE_REVOCATIONS, NULL, &revocations);
+    if (!e) {
+        *ret_more = PQntuples(sessions) > 0 || PQntuples(revocations) > 0;
+    }
+    return e;
 }

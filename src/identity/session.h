@@ -33,7 +33,7 @@ enum err session_login(struct request *request, struct response *response);
 /* GET /auth/verify: {id, email, created_at} of the token's account. */
 enum err session_verify(struct request *request, struct response *response);
 
-/* Drop sessions and revocations that ended; bounded, call again for more. */
-enum err session_prune(struct pg *pg);
+/* Drop some sessions and revocations that ended. *ret_more: there may be others. */
+enum err session_prune(struct pg *pg, bool *ret_more);
 
 #endif

@@ -101,6 +101,27 @@ static bool read_header(const char *token, char ret_kid[KEYRING_KID_SIZE])
     return true;
 }
 
+/* libjwt decodes leniently: padding, further parts and foreign characters pass. RFC 7515 allows one
+ * text only: three parts in base64url. An ES256 signature is 64 bytes (RFC 7518 section 3.4). */
+static bool has_strict_form(const char *token)
+{
+    enum { SIGNATURE_SIZE = 64 };
+    uint8_t bytes[TOKEN_MAX_BYTES];
+    size_t length = 0;
+    for (int part = 0; part < 3; part++) {
+        size_t encoded = strcspn(token, ".");
+        if (encoded == 0 || !crypto_base64url_decode(token, encoded, bytes, &length)) {
+            return false;
+        }
+        token += encoded;
+        if (*token != (part < 2 ? '.' : '\0')) {
+            return false;
+        }
+        token += part < 2;
+    }
+    return length == SIGNATURE_SIZE;
+}
+
 static bool grant_equals(jwt_t *jwt, const char *name, const char *expected)
 {
     const char *value = jwt_get_grant(jwt, name);
@@ -156,7 +177,7 @@ enum err token_verify(struct keyring *keyring, const struct config *config, cons
 
     *ret_reason = "the token is malformed";
     size_t length = strnlen(token, TOKEN_MAX_BYTES + 1);
-    if (length > TOKEN_MAX_BYTES || !read_header(token, kid)) {
+    if (length > TOKEN_MAX_BYTES || !has_strict_form(token) || !read_header(token, kid)) {
         return ERR_UNAUTHENTICATED;
     }
     enum err e = keyring_find(keyring, kid, &key);

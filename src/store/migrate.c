@@ -144,6 +144,9 @@ static enum err run_step(struct pg *pg, void *argument)
 
 static bool apply(struct pg *pg, struct step step, migrate_report *report, void *argument, char *ret_error)
 {
+    if (pg_generation(pg) != 1) {
+        return fail(ret_error, "the connection was lost, and the lock with it; start again");
+    }
     enum err e = pg_transaction(pg, run_step, &step);
     if (e) {
         return fail(ret_error, "migration %04d_%s failed and was rolled back (SQLSTATE %s): %s",

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libpq's blocking calls wait without limit when a server hangs (SIGSTOP, a lost route), so all
- * waiting here is poll(2) with a deadline around the asynchronous calls. The server is told the
- * same limit by statement_timeout; ours is longer by GRACE_MS, so that it usually gives up first,
- * with a clean answer.
+ * Connecting is libpq's blocking call with connect_timeout, which holds for each host by itself, so
+ * that one which hangs does not keep us from the next. Its other blocking calls wait without limit
+ * when a server hangs (SIGSTOP, a lost route), so all further waiting is poll(2) with a deadline
+ * around the asynchronous ones. The server is told the same limit by statement_timeout; ours is
+ * longer by GRACE_MS, so that it usually gives up first, with a clean answer.
  *
  * A connection that the server closed while it lay idle is noticed before the next statement is
  * sent, so a restart of PostgreSQL costs no request that starts after it. A statement is never
  * sent twice by this layer: whether that is safe only the caller knows.
  *
- * Log lines: the first failure of a process is logged, then silence until it heals; a thousand
- * requests that fail alike make two lines.
+ * Log lines: the first failure of a process is logged, then silence until it heals, and no further
+ * one within LOG_EVERY_S: a thousand requests that fail alike make two lines, and a server that
+ * takes connections but no statements makes two in that time.
  */
 #include "store/pg.h"
 
@@ -30,6 +32,7 @@ enum {
     GRACE_MS = 1000,
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 1000,
+    LOG_EVERY_S = 10,
     PREPARED_SLOTS = 256, /* a power of two, well above the number of statements */
 };
 
@@ -45,8 +48,30 @@ struct pg {
     const struct pg_statement *prepared[PREPARED_SLOTS];
 };
 
-/* Whether this process said that PostgreSQL is away. */
+/* Whether this process said that PostgreSQL is away, and when it may say so again. */
 static atomic_bool away_logged;
+static _Atomic int64_t log_again_us;
+
+bool pg_url_valid(const char *url, const char **ret_reason)
+{
+    PQconninfoOption *options = NULL;
+    bool is_uri = strncmp(url, "postgres://", 11) == 0 || strncmp(url, "postgresql://", 13) == 0;
+    /* libpq takes a text without an equals sign for the name of a database, password and all. */
+    bool valid = is_uri || (!strstr(url, "://") && strchr(url, '='));
+    if (valid) {
+        options = PQconninfoParse(url, NULL); /* its own words would repeat the url */
+        valid = options != NULL;
+        for (const PQconninfoOption *o = options; valid && o->keyword; o++) {
+            /* A password with a slash in it reads as a port, which libpq would only tell later. */
+            valid = strcmp(o->keyword, "port") != 0 || !o->val || !o->val[strspn(o->val, "0123456789,")];
+        }
+        PQconninfoFree(options);
+    }
+    if (!valid) {
+        *ret_reason = "is not a connection string or URI as libpq takes it";
+    }
+    return valid;
+}
 
 void pg_text(struct pg_params *params, const char *text_or_null)
 {
@@ -123,11 +148,20 @@ static bool wait_socket(PGconn *connection, short events, int64_t deadline_us)
     }
 }
 
-static enum err note_away(struct pg *pg, const char *what, const char *why)
+static void log_away(const char *what, const char *why)
 {
-    if (!atomic_exchange(&away_logged, true)) {
+    int64_t now_us = clock_monotonic_us();
+    int64_t again_us = atomic_load(&log_again_us);
+    if (!atomic_load(&away_logged) && now_us >= again_us &&
+        atomic_compare_exchange_strong(&log_again_us, &again_us, now_us + LOG_EVERY_S * USEC_PER_SEC)) {
+        atomic_store(&away_logged, true);
         log_error("PostgreSQL is away: %s: %s", what, why && *why ? why : "no answer in time");
     }
+}
+
+static enum err note_away(struct pg *pg, const char *what, const char *why)
+{
+    log_away(what, why);
     pg_disconnect(pg);
     int64_t backoff_ms = pg->backoff_ms ? pg->backoff_ms * 2 : BACKOFF_MIN_MS;
     pg->backoff_ms = backoff_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms;
@@ -144,19 +178,6 @@ static void note_back(struct pg *pg)
     if (atomic_exchange(&away_logged, false)) {
         log_info("PostgreSQL is back");
     }
-}
-
-static bool connect_poll(PGconn *connection, int64_t deadline_us)
-{
-    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-    while (state != PGRES_POLLING_OK) {
-        if (state == PGRES_POLLING_FAILED ||
-            !wait_socket(connection, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline_us)) {
-            return false;
-        }
-        state = PQconnectPoll(connection);
-    }
-    return true;
 }
 
 static void ignore_notice(void *argument, const PGresult *result)
@@ -189,23 +210,21 @@ static bool set_up_session(struct pg *pg, int64_t deadline_us)
 
 static enum err connect_now(struct pg *pg)
 {
-    const char *const keywords[] = {"dbname", "fallback_application_name", NULL};
-    const char *const values[] = {pg->options->url, pg->options->application_name, NULL};
-    int64_t deadline_us = clock_monotonic_us() + pg->options->connect_timeout_ms * 1000;
+    char limit_s[24];
+    snprintf(limit_s, sizeof(limit_s), "%lld", (long long)pg->options->connect_timeout_s);
+    const char *const keywords[] = {"dbname", "connect_timeout", "fallback_application_name", NULL};
+    const char *const values[] = {pg->options->url, limit_s, pg->options->application_name, NULL};
 
-    pg->connection = PQconnectStartParams(keywords, values, 1);
-    if (!pg->connection) {
-        return note_away(pg, "connect", "out of memory");
-    }
-    if (PQstatus(pg->connection) == CONNECTION_BAD || !connect_poll(pg->connection, deadline_us)) {
+    pg->connection = PQconnectdbParams(keywords, values, 1);
+    if (PQstatus(pg->connection) != CONNECTION_OK) {
         return note_away(pg, "connect", PQerrorMessage(pg->connection));
     }
     PQsetNoticeReceiver(pg->connection, ignore_notice, NULL);
+    int64_t deadline_us = clock_monotonic_us() + pg->options->connect_timeout_s * USEC_PER_SEC;
     if (PQsetnonblocking(pg->connection, 1) != 0 || !set_up_session(pg, deadline_us)) {
-        return note_away(pg, "set up session", pg->connection ? PQerrorMessage(pg->connection) : NULL);
+        return note_away(pg, "set up session", PQerrorMessage(pg->connection));
     }
     pg->generation++;
-    note_back(pg);
     return ERR_OK;
 }
 
@@ -307,9 +326,13 @@ static enum err classify(struct pg *pg, const PGresult *result, const char *name
         pg_disconnect(pg);
         return ERR_UNAVAILABLE;
     }
-    if (strncmp(state, "53", 2) == 0 || strcmp(state, "25006") == 0) {
-        /* Out of disk, memory or connections; or a host that became read-only by fail-over. */
-        return note_away(pg, name, PQresultErrorMessage(result));
+    if (strncmp(state, "53", 2) == 0) {
+        log_away(name,
+                 PQresultErrorMessage(result)); /* out of disk or memory: another connection is no help */
+        return ERR_UNAVAILABLE;
+    }
+    if (strcmp(state, "25006") == 0) {
+        return note_away(pg, name, PQresultErrorMessage(result)); /* became read-only by fail-over */
     }
     log_error("%s: PostgreSQL refuses: %s", name, PQresultErrorMessage(result));
     return ERR_INTERNAL;
@@ -326,6 +349,7 @@ static enum err finish(struct pg *pg, int64_t deadline_us, const char *name, PGr
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY) {
         return classify(pg, result, name);
     }
+    note_back(pg); /* not before: a server may take connections and refuse every statement */
     if (ret_result) {
         *ret_result = result;
         result = NULL;

@@ -25,7 +25,7 @@ struct pg;
 struct pg_options {
     const char *url; /* libpq connection string */
     const char *application_name;
-    int64_t connect_timeout_ms;
+    int64_t connect_timeout_s; /* for each host; libpq takes 2 at the least */
     int64_t statement_timeout_ms;
 };
 
@@ -51,6 +51,8 @@ void pg_int(struct pg_params *params, int64_t value);
 /* bytea, or a value in binary format. */
 void pg_bytes(struct pg_params *params, const void *data, size_t length);
 
+/* Whether libpq can read `url`; else *ret_reason says so, without repeating it: it may hold a password. */
+bool pg_url_valid(const char *url, const char **ret_reason);
 /* Nothing is connected yet. `options` and its texts must outlive the handle. */
 struct pg *pg_new(const struct pg_options *options);
 void pg_free(struct pg *pg);

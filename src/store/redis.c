@@ -87,8 +87,8 @@ static const char *parse_url(struct redis *redis)
     char *colon = strrchr(text, ':');
     if (colon) {
         *colon = '\0';
-        if (!take_number(colon + 1, 65535, &redis->port)) {
-            return "the port must be a number to 65535";
+        if (!take_number(colon + 1, 65535, &redis->port) || redis->port == 0) {
+            return "the port must be a number from 1 to 65535";
         }
     }
     redis->host = text;

@@ -83,7 +83,7 @@ def test_what_is_no_object(user, bad):
     assert [item["index"] for item in answer.json()["rejected"]] == [1]
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "18446744073709551616", "1" + "0" * 60, "1e-400"])
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 400, "1e-400"])
 def test_number_out_of_range_does_not_spoil_the_rest(user, number):
     """It is valid JSON (RFC 8259 section 6), so it is just one event that is not."""
     data = '{"events": [%s, {"type": "cost", "user_id": "u", "value": %s}, %s]}' % (
@@ -119,7 +119,8 @@ def test_good_bad_and_duplicate_add_up(user):
 
 
 def test_each_event_is_stored_as_it_was_sent(stack, user):
-    events = [event(id=f"e{n}", type=f"t{n % 5}", value=n / 4, user_id=f"ü{n % 7}", metadata={"n": n}) for n in range(200)]
+    events = [event(id=f"e{n}", type=f"t{n % 5}", value=n / 4, user_id=f"ü{n % 7}",
+        metadata={"n": n}) for n in range(200)]
     assert accepted(send(user, *events)) == 200
     rows = stack.postgres.query(
         "SELECT id, type, value, user_id, metadata FROM events WHERE workspace_id = %s", user.workspace)

@@ -17,7 +17,8 @@ def send_value(user, number, path="/analytics/events"):
 @pytest.mark.parametrize("number", [
     "0", "-0", "1", "-1", "0.1", "0.10", "-0.0", "1.5e3", "1E+2", "1e-2", "1e308", "-1e308", "1.7976931348623157e308",
     "2.2250738585072014e-308", "5e-324", "0.30000000000000004", "123456789012345678", "9007199254740993",
-    "9223372036854775807", "-9223372036854775808", "18446744073709551615", "0.000001", "3.141592653589793238462643383279",
+    "9223372036854775807", "-9223372036854775808", "18446744073709551615", "0.000001",
+    "3.141592653589793238462643383279",
     "100000000000000000000.5", "1" + "0" * 17, "0." + "0" * 100 + "1", "0e5", "0.0e-5", "9" * 18,
     "1." + "1" * 126,
 ])
@@ -45,11 +46,16 @@ def test_no_json_number(user, number):
     assert_problem(send_value(user, number), 400)
 
 
-@pytest.mark.parametrize("number", ["1e309", "-1e309", "1e999999", "18446744073709551616", "-9223372036854775809",
-                                    "9" * 100, "9" * 1200])
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "9" * 100, "1" + "0" * 60])
+def test_integers_past_64_bits_are_kept_exactly(stack, user, number):
+    assert send_value(user, number).status == 201
+    assert stack.postgres.value("SELECT value FROM events WHERE workspace_id = %s", user.workspace) == int(number)
+
+
+@pytest.mark.parametrize("number", ["1e309", "-1e309", "1e999999", "9" * 400, "9" * 1200])
 def test_beyond_what_can_be_kept_is_refused_and_not_bent(stack, user, number):
     answer = send_value(user, number)
-    assert answer.status in (400, 422), answer
+    assert_invalid(answer, value="out_of_range")
     assert stack.postgres.value("SELECT count(*) FROM events WHERE workspace_id = %s", user.workspace) == 0
 
 
@@ -98,10 +104,12 @@ def test_times_come_back_in_utc(user, template, expected):
 
 @pytest.mark.parametrize("text", [
     "", "now", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00Z", "2026-01-01T00:00:00+0000", "20260101T000000Z",
-    "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-01-32T00:00:00Z", "2026-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
+    "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-01-32T00:00:00Z", "2026-02-29T00:00:00Z",
+    "2026-04-31T00:00:00Z",
     "2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z", "2026-01-01T00:00:61Z", "2026-01-01T00:00:00.Z",
     "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+00:60", "2026-01-01T00:00:00Zx", " 2026-01-01T00:00:00Z",
-    "2026-01-01T00:00:00Z ", "2026-1-1T00:00:00Z", "0000-01-01T00:00:00Z", "+2026-01-01T00:00:00Z", "٢٠٢٦-01-01T00:00:00Z",
+    "2026-01-01T00:00:00Z ", "2026-1-1T00:00:00Z", "0000-01-01T00:00:00Z", "+2026-01-01T00:00:00Z",
+    "٢٠٢٦-01-01T00:00:00Z",
     "2026-01-01T00:00:00,5Z", "1767225600", "infinity", "2026-01-01T00:00:00\u0000Z",
 ])
 def test_bad_times(user, text):

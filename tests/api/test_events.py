@@ -77,7 +77,8 @@ def test_needs_a_token(client):
 
 def test_goes_to_the_personal_workspace(stack, user):
     user.record(id="mine")
-    rows = stack.postgres.query("SELECT workspace_id FROM events WHERE id = 'mine' AND workspace_id = %s", user.workspace)
+    rows = stack.postgres.query("SELECT workspace_id FROM events WHERE id = 'mine' AND workspace_id = %s",
+        user.workspace)
     assert rows == [(user.workspace,)]
 
 
@@ -89,7 +90,8 @@ def test_null_is_absent(user, optional):
 # ---- type ----
 
 @pytest.mark.parametrize("type", [
-    "api_call", "tool_execution", "cost", "session", "a", "z9", "a_b.c:d-e", "a" * 50, "a-", "a::", "a...", "x0123456789",
+    "api_call", "tool_execution", "cost", "session", "a", "z9", "a_b.c:d-e", "a" * 50, "a-", "a::", "a...",
+    "x0123456789",
 ])
 def test_good_types(stack, user, type):
     body = send(user, type=type).json()

@@ -62,7 +62,8 @@ def test_null_unsets_a_name_and_absence_keeps_it(stack, field):
 
 def test_all_at_once(stack, user):
     email = f"{stack.unique('all')}@example.org"
-    body = {"email": email, "password": "another one", "username": "u", "full_name": "F", "current_password": user.password}
+    body = {"email": email, "password": "another one", "username": "u", "full_name": "F",
+        "current_password": user.password}
     answer = user.put("/auth/profile", body)
     assert answer.status == 200, answer
     assert {k: answer.json()[k] for k in ("email", "username", "full_name")} == {

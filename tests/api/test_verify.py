@@ -146,7 +146,8 @@ def test_lengthened(stack, user, tail):
     "[]", "null", "1", '"ES256"', '{"alg":"ES256"}', '{"alg":"ES256","kid":null}', '{"alg":"ES256","kid":1}',
     '{"alg":"ES256","kid":"KID"', '{"alg":"ES256","kid":"KID",}', "{'alg':'ES256','kid':'KID'}",
     '{"alg":["ES256"],"kid":"KID"}', '{"alg":"ES256","kid":"KID\\u0000"}', '{"alg":"ES256","kid":"KIDKID"}',
-    '{"alg":"ES256","kid":""}', '{"kid":"KID"}', '{"alg":"es256","kid":"KID"}', '{"alg":"ES256","kid":"KID","crit":["exp"]}',
+    '{"alg":"ES256","kid":""}', '{"kid":"KID"}', '{"alg":"es256","kid":"KID"}',
+    '{"alg":"ES256","kid":"KID","crit":["exp"]}',
 ])
 def test_odd_headers(stack, user, header):
     text = header.replace("KID", tokens.header_of(user.token)["kid"])
@@ -174,7 +175,8 @@ def test_alg_none(stack, user, alg, keep_signature):
     refused(stack, tokens.with_parts(user.token, header=header, signature=signature))
 
 
-@pytest.mark.parametrize("alg, digest", [("HS256", hashlib.sha256), ("HS384", hashlib.sha384), ("HS512", hashlib.sha512)])
+@pytest.mark.parametrize("alg, digest", [("HS256", hashlib.sha256), ("HS384", hashlib.sha384),
+    ("HS512", hashlib.sha512)])
 @pytest.mark.parametrize("change", [bytes, bytes.strip, lambda pem: b"".join(pem.split(b"\n")[1:-2]), lambda pem: b""])
 def test_public_key_as_a_shared_secret(stack, user, alg, digest, change):
     header = {**tokens.header_of(user.token), "alg": alg}
@@ -187,7 +189,8 @@ def test_other_algorithms(stack, user, alg):
     refused(stack, tokens.with_parts(user.token, header={**tokens.header_of(user.token), "alg": alg}))
 
 
-@pytest.mark.parametrize("name, value", [("sub", "1"), ("exp", 99999999999), ("ws", 1), ("sid", "01890000-0000-7000-8000-000000000001"), ("x", 1)])
+@pytest.mark.parametrize("name, value", [("sub", "1"), ("exp", 99999999999), ("ws", 1),
+    ("sid", "01890000-0000-7000-8000-000000000001"), ("x", 1)])
 def test_claims_changed(stack, user, name, value):
     refused(stack, tokens.with_parts(user.token, claims={**tokens.claims_of(user.token), name: value}))
 

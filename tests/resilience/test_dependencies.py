@@ -2,6 +2,7 @@
 """PostgreSQL and Redis that go away, hang and come back."""
 import os
 import signal
+import socket
 
 import pytest
 
@@ -12,7 +13,7 @@ from env.wait import wait_for
 
 @pytest.fixture(scope="module")
 def frail(make_stack):
-    return make_stack(ingest_wait_ms=2000, database_timeout_ms=1500, database_connect_timeout_ms=1000)
+    return make_stack(ingest_wait_ms=2000, database_timeout_ms=1500)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
@@ -45,7 +46,8 @@ def test_postgresql_killed_by_9_loses_and_doubles_nothing(frail):
     load.check_stored()
 
 
-def test_without_postgresql_all_pools_answer_503_and_heal(frail):
+def test_without_postgresql_all_pools_answer_503_and_heal(make_stack):
+    frail = make_stack(ingest_wait_ms=2000)
     user = frail.new_user()
     workers = [*frail.auth.workers, *frail.ingest.workers, *frail.api.workers]
     lines = {pool: len(pool.log()) for pool in (frail.auth, frail.ingest, frail.api)}
@@ -134,6 +136,42 @@ def test_redis_away_degrades_and_heals(make_stack):
     assert user.login().token
     stack.up()
     wait_for(lambda: stack.client.get("/health").json()["status"] == "healthy", what="healing")
+
+
+def test_a_database_that_takes_no_writes_floods_no_log(make_stack):
+    """As after a fail-over: connecting works, reading works, each write is refused."""
+    stack = make_stack(ingest_wait_ms=500)
+    user = stack.new_user()
+    stack.postgres.query("ALTER DATABASE tallygate SET default_transaction_read_only = on", user="postgres")
+    stack.postgres.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ 'tallygate'",
+                         database="postgres", user="postgres")
+    before = {pool: len(pool.log()) for pool in (stack.auth, stack.ingest, stack.api)}
+    for _ in range(4):
+        answer = user.post("/analytics/events", {"type": "api_call", "value": 1, "user_id": "u"})
+        assert answer.status == 503 and answer.headers["Retry-After"]
+        login = stack.client.post("/auth/login", {"email": user.email, "password": user.password})
+        assert login.status == 503, login
+    for pool, start in before.items():
+        told = [line["message"] for line in pool.log()[start:] if "status" not in line]
+        assert len(told) <= 4 * len(pool.workers), told
+    stack.postgres.query("ALTER DATABASE tallygate SET default_transaction_read_only = off",
+                         database="postgres", user="postgres")
+    wait_for(lambda: user.post("/analytics/events", {"type": "api_call", "value": 1, "user_id": "u"}).status == 201,
+             what="healing")
+
+
+def test_the_next_host_is_tried_when_one_hangs(make_stack):
+    """A host that takes connections and says nothing: each has its own limit, so the second is reached."""
+    stack = make_stack()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        port = silent.getsockname()[1]
+        conninfo = f"host=127.0.0.1,{stack.dir}/run/pg port={port},5432 dbname=tallygate user=tallygate"
+        done = stack.program("tallygatectl", "--config", str(stack.config), "migrate", "status",
+                             env={"DATABASE_URL": conninfo})
+    assert done.returncode == 0, done.stderr
+    assert "0001_accounts" in done.stdout
 
 
 def test_an_unknown_outcome_is_settled(frail):

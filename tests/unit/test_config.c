@@ -54,7 +54,7 @@ static void faults_are_told_with_line_and_reason(void **state)
         {"drain_s = 5\nlog_level = info\ndrain_s = 6\n", ":3: 'drain_s' is set twice"},
         {"[server]\ndrain_s = 5\n", ":2: sections such as [server] are not used here"},
         {"drain_s = 5\nnonsense\n", ":2: expected 'key = value'"},
-        {"database_url =\n", ":1: database_url must be 1 to 2000 characters long"},
+        {"database_url =\n", ":1: database_url must be 1 to 2000 bytes long"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
@@ -119,7 +119,7 @@ static void the_environment_overrides(void **state)
     config_free(&config);
     setenv("DATABASE_URL", "", 1);
     assert_false(load("", &config, error));
-    assert_string_equal(error, "environment variable DATABASE_URL: must be 1 to 2000 characters long");
+    assert_string_equal(error, "environment variable DATABASE_URL: must be 1 to 2000 bytes long");
     config_free(&config);
     unsetenv("DATABASE_URL");
     unsetenv("REDIS_URL");

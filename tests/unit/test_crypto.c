@@ -27,6 +27,8 @@ static void base64url_has_the_vectors_of_rfc_4648(void **state)
     assert_false(crypto_base64url_decode("Zg==", 4, back, &length));
     assert_false(crypto_base64url_decode("Z+8_", 4, back, &length));
     assert_false(crypto_base64url_decode("Z g", 3, back, &length));
+    assert_false(crypto_base64url_decode("Zh", 2, back, &length)); /* bits left over */
+    assert_false(crypto_base64url_decode("Zm9", 3, back, &length));
 }
 
 static void sha256_and_hex_have_known_answers(void **state)

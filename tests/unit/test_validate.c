@@ -68,6 +68,7 @@ static void every_fault_is_named(void **state)
         {"{\"name\":\"ab\",\"value\":0e5}", ""},
         {"{\"name\":\"ab\",\"value\":5e-324}", ""},
         {"{\"name\":\"ab\",\"value\":1e-400}", "value:out_of_range"},
+        {"{\"name\":\"ab\",\"value\":1e309}", "value:out_of_range"},
         {"{\"name\":\"ab\",\"value\":true}", "value:type"},
         {"{\"name\":\"ab\",\"at\":\"2026-01-31T00:00:00Z\"}", ""},
         {"{\"name\":\"ab\",\"at\":\"2026-01-31\"}", "at:format"},

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small requests that would cost much, and secrets that faults would tell."""
+import json
+
+import pytest
+
+from env.problems import assert_problem
+
+
+def peak_kib(server):
+    """The most memory that any worker ever had."""
+    peaks = []
+    for worker in server.workers:
+        with open(f"/proc/{worker}/status", encoding="ascii") as status:
+            peaks += [int(line.split()[1]) for line in status if line.startswith("VmHWM")]
+    return max(peaks)
+
+
+@pytest.mark.parametrize("element", ["{}", "[]", "0", '{"a":{}}'])
+def test_a_body_of_very_many_values_takes_little_memory(stack, user, element):
+    body = '{"events":[' + ",".join([element] * (5_200_000 // (len(element) + 1))) + "]}"
+    before = peak_kib(stack.ingest)
+    problem = assert_problem(user.post("/analytics/metrics/batch", data=body), 400)
+    assert "too many values" in problem["detail"]
+    assert peak_kib(stack.ingest) - before < 100_000
+
+
+def test_a_full_batch_of_rich_events_is_not_too_many_values(user):
+    events = [{"type": "t", "value": n, "user_id": "u", "metadata": {f"k{k}": [k, {"x": None}] for k in range(10)}}
+              for n in range(1000)]
+    assert user.post("/analytics/metrics/batch", {"events": events}).json()["accepted"] == 1000
+
+
+def test_numbers_that_only_the_database_would_refuse_are_refused_at_the_door(stack, user):
+    for number in ("1e-20000", "1e-400", "1e400"):
+        data = '{"type":"t","value":1,"user_id":"u","metadata":{"a":[%s]}}' % number
+        problem = assert_problem(user.post("/analytics/events", data=data), 422)
+        assert [(e["field"], e["code"]) for e in problem["errors"]] == [("metadata", "out_of_range")]
+    assert "PostgreSQL refused" not in stack.ingest.log_text
+
+
+@pytest.mark.parametrize("url", [
+    "postgre://app:S3cr3tPw@db.example/tallygate",
+    "postgres://app:10%S3cr3tPw@db.example/tallygate",
+    "postgres://app:S3cr3t/Pw@db.example/tallygate",
+    "host=localhost pasword=S3cr3tPw",
+    "S3cr3tPw",
+])
+def test_a_database_url_that_is_none_stops_the_start_and_is_not_told(stack, tmp_path, url):
+    config = tmp_path / "tallygate.conf"
+    config.write_text(f"database_url = {url}\nsecret_key_file = {stack.dir}/etc/secret.key\n")
+    for command in (("tallygate-fcgi", "--check-config"), ("tallygate-fcgi", "--check-start"),
+                    ("tallygatectl", "migrate", "status")):
+        done = stack.program(command[0], "--config", str(config), *command[1:])
+        assert done.returncode == 1, done
+        assert "database_url" in done.stderr
+        assert "S3cr3t" not in done.stdout + done.stderr, json.dumps(done.stderr)

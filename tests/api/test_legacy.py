@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The paths of the former services: 308 to their new place, with everything that came along."""
+import email.utils
+import re
+
+import pytest
+
+from env.problems import assert_problem
+
+PLACES = {
+    "/register": "/auth/register", "/login": "/auth/login", "/verify": "/auth/verify", "/profile": "/auth/profile",
+    "/users/1": "/auth/users/1", "/users/9223372036854775807": "/auth/users/9223372036854775807",
+    "/events": "/analytics/events", "/metrics": "/analytics/metrics", "/metrics/batch": "/analytics/metrics/batch",
+    "/usage/customer-7": "/analytics/usage/customer-7", "/costs": "/analytics/costs",
+    "/reports/daily": "/analytics/reports/daily",
+}
+
+
+@pytest.mark.parametrize("query", ["", "?days=7", "?a=1&b=2&a=3", "?x=%20%2F%3D&y=+", "?", "?next=//evil.example",
+    "?a=b?c"])
+@pytest.mark.parametrize("old, new", PLACES.items())
+def test_place_and_query(stack, old, new, query):
+    answer = stack.raw("GET", old + query)
+    assert answer.status == 308
+    assert answer.headers["Location"] == new + query
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("old", PLACES)
+def test_any_method(client, old, method):
+    answer = client.request(method, old)
+    assert (answer.status, answer.headers["Location"]) == (308, PLACES[old])
+
+
+@pytest.mark.parametrize("old, new", PLACES.items())
+def test_headers(client, old, new):
+    """RFC 9745, RFC 8594 and RFC 8288."""
+    headers = client.get(old + "?days=1").headers
+    assert re.match(r"^@\d+$", headers["Deprecation"])
+    sunset = email.utils.parsedate_to_datetime(headers["Sunset"])
+    assert sunset.timestamp() > int(headers["Deprecation"][1:]), "not gone before it is deprecated"
+    assert headers["Link"] == f'<{new}>; rel="successor-version"'
+    assert headers["X-Request-ID"] and headers["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize("id", ["a%20b", "a%2Fb", "%C3%BC", "a%3Fb", "a%23b", "a%25b", "%F0%9F%99%82", "a+b", "a@b",
+    "%22", "%3Cx%3E",
+                                pytest.param("%2E",
+                                marks=pytest.mark.xfail(reason="nginx resolves encoded dot segments", strict=True))])
+def test_encoded_ids_stay_encoded(stack, id):
+    answer = stack.raw("GET", f"/usage/{id}?days=1")
+    assert (answer.status, answer.headers["Location"]) == (308, f"/analytics/usage/{id}?days=1")
+
+
+@pytest.mark.parametrize("path", [
+    "/registers", "/register/", "/register/x", "/Register", "/users", "/users/", "/users/1/x", "/usage", "/usage/",
+    "/events/",
+    "/events/1", "/metrics/", "/metrics/batches", "/reports", "/reports/weekly", "/reports/daily/x", "/costs/x",
+    "/api/v1/login",
+    "/api/v1/events", "/verify.php", "/loginx", "/xlogin", "/auth/auth/login",
+])
+def test_other_paths_are_not_redirected(stack, path):
+    assert_problem(stack.raw("GET", path), 404)
+
+
+# ---- no way to another host ----
+
+@pytest.mark.parametrize("target", [
+    "//evil.example/login", "///evil.example/login", "//evil.example", "/\\evil.example/login",
+    "/%2F/evil.example/login",
+    "//login", "/./login", "/login/../login", "/x/../login", "/users/%2F%2Fevil.example", "/users/@evil.example",
+    "/usage/%2F%2Fevil.example",
+    "/usage//evil.example", "/usage/https:%2F%2Fevil.example", "https://evil.example/login",
+    "http://evil.example/usage/x",
+    "/login?//evil.example", "/login#@evil.example", "/usage/%0d%0aLocation:%20https:%2F%2Fevil.example",
+])
+def test_no_open_redirect(stack, target):
+    answer = stack.raw("GET", target)
+    if answer.status == 308:
+        assert re.match(r"^/(auth|analytics)/", answer.headers["Location"]), answer.headers
+    else:
+        assert answer.status in (400, 404)
+        assert "Location" not in answer.headers
+
+
+def test_host_of_the_request_is_not_repeated(stack):
+    for header in ({"X-Forwarded-Host": "evil.example"}, {"Forwarded": "host=evil.example"}):
+        answer = stack.raw("GET", "/login", header)
+        assert answer.headers["Location"] == "/auth/login"
+    data = b"GET /login HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    assert b"evil.example" not in stack.send_bytes(data)
+
+
+@pytest.mark.parametrize("target", ['/usage/a"b', "/usage/a>;rel=evil", "/usage/a%22%3E", "/usage/a<b",
+    "/usage/a%0d%0aX-Evil:%201", "/usage/a'b"])
+def test_link_cannot_be_forged(stack, target):
+    answer = stack.raw("GET", target)
+    assert answer.status == 308
+    assert "X-Evil" not in answer.headers
+    link = answer.headers.get("Link")
+    if link:
+        assert re.match(r'^<[^<>"]*>; rel="successor-version"$', link), link
+
+
+# ---- followed, it works ----
+
+def test_method_and_body_are_kept(stack):
+    """The old client's whole way, from registration to a figure."""
+    client = stack.client
+    address = f"{stack.unique('legacy')}@example.org"
+    made = client.post("/register", {"email": address, "password": "long enough"}, allow_redirects=True)
+    assert made.status == 201, made
+    token = client.post("/login", {"email": address, "password": "long enough"},
+        allow_redirects=True).json()["access_token"]
+    old = stack.new_client(token)
+
+    def follow(method, path, body=None):
+        return old.request(method, path, body, allow_redirects=True)
+
+    id = follow("GET", "/verify").json()["id"]
+    assert follow("PUT", "/profile", {"username": "old"}).json()["username"] == "old"
+    assert follow("GET", "/profile").json()["username"] == "old"
+    assert follow("POST", "/events", {"type": "cost", "value": 2, "user_id": "c 7", "id": "e"}).status == 201
+    batch = follow("POST", "/metrics/batch", {"events": [{"type": "cost", "value": 3, "user_id": "c 7"}]})
+    assert batch.json()["accepted"] == 1
+    assert follow("GET", "/metrics?days=2").json()["total_metrics"] == 2
+    assert follow("GET", "/usage/c%207?days=2").json()["total_cost"] == 5
+    assert follow("GET", "/costs?group_by=user").json()["items"][0] == {"user_id": "c 7", "cost": 5, "events": 2}
+    assert follow("GET", "/reports/daily").status == 200
+    assert follow("DELETE", f"/users/{id}").status == 204
+
+
+def test_large_body_is_kept(user):
+    events = [{"type": "x", "value": n, "user_id": "u", "metadata": {"k": "x" * 2000}} for n in range(1000)]
+    answer = user.post("/metrics/batch", {"events": events}, allow_redirects=True)
+    assert answer.json()["accepted"] == 1000

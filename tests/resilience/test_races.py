@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two things at once to one account, in an order that a lock of ours arranges."""
+import threading
+
+import pytest
+
+from env.wait import wait_for
+
+
+class Held:
+    """The account's row, locked by a transaction of ours until release()."""
+
+    def __init__(self, stack, user):
+        self.connection = stack.postgres.connect()
+        self.connection.autocommit = False
+        self.cursor = self.connection.cursor()
+        self.cursor.execute("SELECT FROM users WHERE id = %s FOR UPDATE", (user.id,))
+        self.stack = stack
+
+    def waiting(self):
+        """How many statements wait for the row."""
+        return self.stack.postgres.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'tallygate'",
+            database="postgres", user="postgres")
+
+    def release(self):
+        self.connection.rollback()
+        self.connection.close()
+
+
+def in_thread(call):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(call()))
+    thread.start()
+    return thread, answers
+
+
+@pytest.mark.parametrize("first", ["login", "change"])
+def test_a_login_with_the_old_password_does_not_survive_its_change(make_stack, first):
+    stack = make_stack()
+    user = stack.new_user()
+    calls = {
+        "login": lambda: stack.client.post("/auth/login", {"email": user.email, "password": user.password}),
+        "change": lambda: user.put("/auth/profile", {"password": "another password", "current_password": user.password}),
+    }
+    held = Held(stack, user)
+    threads = {}
+    for name in sorted(calls, key=lambda name: name != first):
+        before = held.waiting()
+        threads[name] = in_thread(calls[name])
+        wait_for(lambda before=before: held.waiting() > before, what=f"{name} to wait for the row")
+    held.release()
+    for thread, _ in threads.values():
+        thread.join()
+    login, change = threads["login"][1][0], threads["change"][1][0]
+    assert change.status == 200, change
+    assert login.status in (200, 401), login
+    if login.status == 200:
+        token = login.json()["access_token"]
+        wait_for(lambda: stack.client.get("/auth/verify", token=token).status == 401, what="the end of the session")
+        wait_for(lambda: stack.client.get("/analytics/metrics", token=token).status == 401, what="its end elsewhere")
+    assert user.get("/auth/verify").status == 200  # the session that made the change goes on
+
+
+@pytest.mark.parametrize("first", ["login", "delete"])
+def test_a_login_does_not_survive_the_deletion(make_stack, first):
+    stack = make_stack()
+    user = stack.new_user()
+    calls = {
+        "login": lambda: stack.client.post("/auth/login", {"email": user.email, "password": user.password}),
+        "delete": lambda: user.delete(f"/auth/users/{user.id}"),
+    }
+    held = Held(stack, user)
+    threads = {}
+    for name in sorted(calls, key=lambda name: name != first):
+        before = held.waiting()
+        threads[name] = in_thread(calls[name])
+        wait_for(lambda before=before: held.waiting() > before, what=f"{name} to wait for the row")
+    held.release()
+    for thread, _ in threads.values():
+        thread.join()
+    login, delete = threads["login"][1][0], threads["delete"][1][0]
+    assert delete.status == 204, delete
+    assert login.status in (200, 401), login
+    if login.status == 200:
+        token = login.json()["access_token"]
+        wait_for(lambda: stack.client.get("/analytics/metrics", token=token).status == 401, what="the end of the session")
+        answer = stack.client.post("/analytics/events", {"type": "x", "value": 1, "user_id": "u"}, token=token)
+        assert answer.status == 401
+
+
+def test_partitions_are_the_same_in_any_time_zone(make_stack):
+    stack = make_stack()
+    connection = stack.postgres.connect()
+    with connection.cursor() as cursor:
+        cursor.execute("SET timezone = 'Pacific/Auckland'")
+        cursor.execute("SELECT ensure_event_partitions(9)")
+        assert cursor.fetchone()[0] == 6
+        cursor.execute("SET timezone = 'UTC'")
+        cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relispartition AND relkind = 'r' "
+                       "AND relname ~ '^events_2'")
+        assert all("00:00:00+00" in bound for (bound,) in cursor.fetchall())
+        cursor.execute("SELECT ensure_event_partitions(12)")
+        assert cursor.fetchone()[0] == 3
+    connection.close()
+
+
+def test_strays_move_into_their_partition(make_stack):
+    stack = make_stack()
+    user = stack.new_user()
+    sent = user.record()
+    stack.postgres.query("UPDATE events SET occurred_at = occurred_at + interval '5 months' WHERE workspace_id = %s", user.workspace)
+    where = "SELECT tableoid::regclass::text FROM events WHERE workspace_id = %s AND id = %s"
+    assert stack.postgres.value(where, user.workspace, sent["id"]) == "events_default"
+    stack.postgres.query("SELECT ensure_event_partitions(6)")
+    assert stack.postgres.value(where, user.workspace, sent["id"]).startswith("events_2")

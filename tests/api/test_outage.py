@@ -113,8 +113,8 @@ def test_heals_with_nothing_lost(stack, user):
     assert (again.status, again.json()["status"]) == (200, "duplicate")
     body = user.get("/analytics/costs").json()
     assert (body["events"], body["total_cost"]) == (21, 21)
-    assert wait_for(lambda: stack.client.post("/auth/login", {"email": user.email,
-        "password": user.password}).status == 200)
+    login = {"email": user.email, "password": user.password}
+    wait_for(lambda: stack.client.post("/auth/login", login).status == 200)
     assert [server.workers for server in (stack.auth, stack.ingest, stack.api)] == pids, "no restart was needed"
 
 

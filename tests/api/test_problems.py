@@ -23,10 +23,10 @@ def test_titles_are_those_of_the_status(stack, client, user):
     titles = {}
     for answer in [
         client.get("/auth/nothing"), client.get("/nothing"), client.get("/auth/login"), client.get("/auth/verify"),
-        client.post("/auth/login", data="{"), client.post("/auth/login", {}), client.post("/auth/login",
-        data=b" " * 20000),
-        client.post("/auth/login", data=b" " * (7 * MIB)), client.post("/auth/login", data="{}",
-        headers={"Content-Type": "x/y"}),
+        client.post("/auth/login", data="{"), client.post("/auth/login", {}),
+        client.post("/auth/login", data=b" " * 20000),
+        client.post("/auth/login", data=b" " * (7 * MIB)),
+        client.post("/auth/login", data="{}", headers={"Content-Type": "x/y"}),
         user.delete("/auth/users/999999999"), user.get("/analytics/metrics?days=0"), stack.raw("GET", "/health/%zz"),
     ]:
         problem = assert_problem(answer, answer.status)

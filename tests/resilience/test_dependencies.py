@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 
 import pytest
 
@@ -172,6 +173,29 @@ def test_the_next_host_is_tried_when_one_hangs(make_stack):
                              env={"DATABASE_URL": conninfo})
     assert done.returncode == 0, done.stderr
     assert "0001_accounts" in done.stdout
+
+
+def test_a_full_queue_refuses_at_once(make_stack):
+    stack = make_stack(ingest_queue_events=1000, ingest_wait_ms=6000)
+    user = stack.new_user()
+    events = [{"type": "t", "value": 1, "user_id": "u"}] * 600
+    stack.postgres.stop()
+    answers = []
+    waiting = threading.Thread(
+        target=lambda: answers.append(stack.new_client(user.token).post("/analytics/metrics/batch", {"events": events})))
+    waiting.start()
+    # Once the first batch is in the queue there is no room for another, and no waiting for it either.
+    def refused_while_the_first_waits():
+        answer = user.post("/analytics/metrics/batch", {"events": events})
+        assert answer.status == 503 and answer.headers["Retry-After"]
+        return not answers
+
+    wait_for(refused_while_the_first_waits, what="a refusal before the first batch has its answer")
+    waiting.join()
+    assert answers[0].status == 503 and answers[0].headers["Retry-After"]
+    stack.up()
+    wait_for(lambda: user.post("/analytics/metrics/batch", {"events": events}).status == 200, what="healing")
+    assert user.get("/analytics/metrics").json()["total_metrics"] == 600
 
 
 def test_an_unknown_outcome_is_settled(frail):

@@ -46,7 +46,7 @@ CREATE INDEX sessions_user ON sessions (user_id);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Sessions that ended before their access tokens did. Every worker keeps these in memory and asks
--- for new ones twice a second; a row is needed only until the last token of its session ends.
+-- for new ones four times a second; a row is needed only until the last token of its session ends.
 CREATE TABLE revocations (
     session_id uuid PRIMARY KEY,
     revoked_at timestamptz NOT NULL DEFAULT now(),

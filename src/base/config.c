@@ -195,6 +195,11 @@ static char *read_line(char *line, int size, void *stream)
     }
     reading->line++;
     reading->indented = line[0] == ' ' || line[0] == '\t';
+    if (line[strspn(line, " \t")] == '[') {
+        reading->failed = true;
+        fail(reading->error, "%s:%d: sections are not used here", reading->path, reading->line);
+        return NULL;
+    }
     if (!strchr(line, '\n') && !feof(reading->file)) {
         reading->too_long = true;
         reading->failed = true;
@@ -209,15 +214,11 @@ static int take_setting(void *user, const char *section, const char *key, const 
 {
     struct reading *reading = user;
     char reason[128] = "";
+    (void)section; /* read_line() lets none through */
     if (reading->failed) {
         return 0;
     }
     reading->failed = true;
-    if (*section) {
-        fail(reading->error, "%s:%d: sections such as [%s] are not used here", reading->path, reading->line,
-             section);
-        return 0;
-    }
     const struct setting *setting = find_setting(key);
     if (!setting) {
         fail(reading->error, "%s:%d: unknown key '%s'", reading->path, reading->line, key);

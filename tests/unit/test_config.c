@@ -52,7 +52,8 @@ static void faults_are_told_with_line_and_reason(void **state)
         {"log_level = loud\n", ":1: log_level must be error, warn, info or debug"},
         {"profile_requires_password = maybe\n", ":1: profile_requires_password must be yes or no"},
         {"drain_s = 5\nlog_level = info\ndrain_s = 6\n", ":3: 'drain_s' is set twice"},
-        {"[server]\ndrain_s = 5\n", ":2: sections such as [server] are not used here"},
+        {"[server]\ndrain_s = 5\n", ":1: sections are not used here"},
+        {"drain_s = 5\n[x]\n", ":2: sections are not used here"},
         {"drain_s = 5\nnonsense\n", ":2: expected 'key = value'"},
         {"database_url =\n", ":1: database_url must be 1 to 2000 bytes long"},
     };

@@ -43,7 +43,7 @@ static enum err take_metadata(struct problem *problem, const char *prefix, struc
     const char *code = json_unstorable(json);
     if (code) {
         return problem_field(problem, name, code,
-                             "must have no U+0000 in a string and no number that a double cannot hold");
+                             "must have no U+0000 in a string and no number that cannot be stored");
     }
     return ERR_OK;
 }
@@ -63,13 +63,20 @@ static enum err take_time(struct problem *problem, const char *prefix, const str
     return ERR_OK;
 }
 
+/* As it was sent: json_parse() put `.0` behind an integer past 64 bits. */
+static size_t value_length(const struct value *value)
+{
+    size_t n = value->length;
+    return n > 2 && memcmp(value->text + n - 2, ".0", 2) == 0 ? n - 2 : n;
+}
+
 enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object,
                          int64_t now_us, struct event *ret_event)
 {
     struct value values[COUNT];
     struct event event = {.fate = EVENT_PENDING};
     enum err e = validate_object(problem, prefix, object, FIELDS, COUNT, values);
-    if (values[VALUE].length > EVENT_VALUE_MAX) {
+    if (value_length(&values[VALUE]) > EVENT_VALUE_MAX) {
         e = problem_field(problem, arena_printf(problem->arena, "%svalue", prefix), "too_long",
                           "must have at most %d characters", EVENT_VALUE_MAX);
     }
@@ -173,7 +180,10 @@ static void take_events(struct request *request, struct json_object *list, struc
     for (size_t i = 0; i < total; i++) {
         struct problem problem = {.arena = request->arena};
         struct json_object *item = json_object_array_get_idx(list, i);
-        if (event_from_json(&problem, "", item, now_us, &batch->events[batch->count]) == ERR_OK) {
+        if (!json_object_is_type(item, json_type_object)) {
+            problem_field(&problem, "event", "type", "must be an object");
+            reject(batch, i, &problem);
+        } else if (event_from_json(&problem, "", item, now_us, &batch->events[batch->count]) == ERR_OK) {
             batch->indexes[batch->count++] = i;
         } else {
             reject(batch, i, &problem);

@@ -149,14 +149,15 @@ bool clock_parse(const char *text, size_t length, int64_t *ret_us)
         return false;
     }
     if (take_char(&cursor, end, ".")) {
-        int digit, digits = 0;
+        int digit;
+        bool any = false;
         int64_t scale = USEC_PER_SEC / 10;
         while (take_digits(&cursor, end, 1, &digit)) {
             fraction += digit * scale;
             scale /= 10;
-            digits++;
+            any = true;
         }
-        if (digits < 1 || digits > 9) {
+        if (!any) {
             return false;
         }
     }

@@ -22,8 +22,8 @@ struct timespec clock_timespec(int64_t us);
 
 /* Write `us` as `2026-01-31T23:59:59.123456Z`; the fraction is left out when it is zero. */
 void clock_format(int64_t us, char ret_text[CLOCK_TEXT_SIZE]);
-/* Read an RFC 3339 date-time of years 1 to 9999 (offset required, up to nine digits of fraction,
- * of which six are kept; a leap second reads as the next second). False and *ret_us untouched when
+/* Read an RFC 3339 date-time of years 1 to 9999 (offset required; of the fraction six digits
+ * are kept; a leap second reads as the next second). False and *ret_us untouched when
  * it is none. */
 bool clock_parse(const char *text, size_t length, int64_t *ret_us);
 /* Read `YYYY-MM-DD` as that day's first microsecond in UTC. */

@@ -26,6 +26,7 @@ struct scanner {
     size_t *wide;     /* where integers past 64 bits end, or NULL */
     size_t wide_count;
     size_t weight;
+    bool too_large;
 };
 
 static bool fail(struct scanner *s, const char *reason)
@@ -218,7 +219,8 @@ static bool scan_string(struct scanner *s)
 static bool weigh(struct scanner *s, size_t weight)
 {
     s->weight += weight;
-    return s->weight <= JSON_WEIGHT_MAX || fail(s, "there are too many values");
+    s->too_large = s->weight > JSON_WEIGHT_MAX;
+    return !s->too_large || fail(s, "there are too many values");
 }
 
 static bool scan_scalar(struct scanner *s)
@@ -328,7 +330,8 @@ static bool scan_text(struct scanner *s, struct json_fault *ret_fault)
         ok = s->at == s->end || fail(s, "something follows the value");
     }
     if (!ok) {
-        *ret_fault = (struct json_fault){.offset = (size_t)(s->at - s->start), .reason = s->reason};
+        *ret_fault = (struct json_fault){
+            .offset = (size_t)(s->at - s->start), .reason = s->reason, .too_large = s->too_large};
     }
     return ok;
 }
@@ -408,15 +411,21 @@ bool json_parse(const char *text, size_t length, struct json_object **ret_value,
     return ok;
 }
 
-bool json_double_holds(struct json_object *number)
+bool json_number_storable(struct json_object *number)
 {
-    double value = json_object_get_double(number);
-    if (value != 0) {
-        return isfinite(value);
-    }
     size_t length;
     const char *text = json_text(number, &length);
-    return strcspn(text, "eE") <= strcspn(text, "123456789"); /* a digit before the exponent: not zero */
+    const char *exponent = strpbrk(text, "eE");
+    double value = json_object_get_double(number);
+    if (length > JSON_NUMBER_MAX + 2 || !isfinite(value)) { /* two more for the `.0` of a wide integer */
+        return false;
+    }
+    if (exponent && labs(strtol(exponent + 1, NULL, 10)) > JSON_NUMBER_MAX) {
+        return false;
+    }
+    bool is_zero =
+        text[strcspn(text, "123456789eE")] == '\0' || text + strcspn(text, "123456789eE") == exponent;
+    return value != 0 || is_zero;
 }
 
 const char *json_unstorable(struct json_object *value)
@@ -427,7 +436,7 @@ const char *json_unstorable(struct json_object *value)
                    ? "nul_character"
                    : NULL;
     case json_type_double:
-        return json_double_holds(value) ? NULL : "out_of_range";
+        return json_number_storable(value) ? NULL : "out_of_range";
     case json_type_array:
         for (size_t i = 0; i < json_object_array_length(value); i++) {
             const char *why = json_unstorable(json_object_array_get_idx(value, i));

@@ -22,13 +22,15 @@
 enum {
     JSON_DEPTH_MAX = 32,
     /* json-c takes some 100 bytes for a scalar and 800 for an object, however few bytes of text they
-     * have. Scalars and names weigh 1, lists 4, objects 8: at most some 20 MB come of one text. */
-    JSON_WEIGHT_MAX = 200000,
+     * have. Scalars and names weigh 1, lists 4, objects 8: at most some 50 MB come of one text. */
+    JSON_WEIGHT_MAX = 500000,
+    JSON_NUMBER_MAX = 400, /* characters, and the exponent's amount, of a number that is stored */
 };
 
 struct json_fault {
     size_t offset;      /* bytes from the start */
     const char *reason; /* a static phrase, as in "a string is not closed" */
+    bool too_large;     /* it is JSON so far, but weighs too much */
 };
 
 /* Check `text` against RFC 8259 and the limits above. False fills *ret_fault. */
@@ -39,12 +41,13 @@ bool json_scan(const char *text, size_t length, struct json_fault *ret_fault);
 bool json_parse(const char *text, size_t length, struct json_object **ret_value,
                 struct json_fault *ret_fault);
 
-/* Whether a double can hold the number: neither infinity nor, unless it is zero, zero. With that its
- * text as a numeric has at most some 1,400 digits. */
-bool json_double_holds(struct json_object *number);
+/* Whether the number can be stored: a double holds it (neither infinity nor, unless it is zero, zero),
+ * and its text and exponent are within JSON_NUMBER_MAX, so that it is at most some 1,200 digits as a
+ * numeric, which could not hold a scale past 16383. */
+bool json_number_storable(struct json_object *number);
 
 /* Why PostgreSQL's jsonb could not keep this tree, as a code for problem_field(): nul_character for a
- * string with U+0000, out_of_range for a number that no double can hold. NULL when it can. */
+ * string with U+0000, out_of_range for a number that is not storable. NULL when it can. */
 const char *json_unstorable(struct json_object *value);
 
 /* The compact text of a tree; it lives as long as the tree and until the next call on it. Never

@@ -31,6 +31,10 @@ static enum err check_media_type(struct request *request)
         return problem_say(&request->problem, ERR_MEDIA_TYPE,
                            "Send the body with Content-Type: application/json.");
     }
+    const char *encoding = request_variable(request, "HTTP_CONTENT_ENCODING");
+    if (encoding && strcasecmp(encoding, "identity") != 0) {
+        return problem_say(&request->problem, ERR_MEDIA_TYPE, "Send the body without Content-Encoding.");
+    }
     return ERR_OK;
 }
 

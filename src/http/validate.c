@@ -106,9 +106,9 @@ static enum err check_number(const struct check *check, struct json_object *json
     if (type != json_type_int && type != json_type_double) {
         return wrong_type(check, "a number");
     }
-    if (!json_double_holds(json)) {
+    if (!json_number_storable(json)) {
         return problem_field(check->problem, check->name, "out_of_range",
-                             "is too large or too close to zero for a double");
+                             "is too large, too close to zero or too long to be stored");
     }
     check->value->text = json_text(json, &check->value->length); /* as it was sent: decimals stay exact */
     return ERR_OK;
@@ -213,6 +213,12 @@ enum err validate_parse(struct request *request, struct json_object **ret_body)
 {
     struct json_fault fault;
     if (!json_parse(request->body, request->body_length, ret_body, &fault)) {
+        if (fault.too_large) {
+            return problem_say(
+                &request->problem, ERR_TOO_LARGE,
+                "The body has too many values: past %d, where an object counts 8 and a list 4.",
+                JSON_WEIGHT_MAX);
+        }
         return problem_say(&request->problem, ERR_BAD_REQUEST, "The body is not valid JSON: at byte %zu, %s.",
                            fault.offset, fault.reason);
     }

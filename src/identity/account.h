@@ -4,10 +4,10 @@
  * their owner, deleted by the owner or an administrator.
  *
  * What deletion means: the account, its sessions and its memberships go at once, in one
- * transaction. Its personal workspace is closed in the same transaction: from then on nothing can
- * be written to or read from it. The workspace's events, ids and rollups are erased afterwards in
- * small pieces (account_purge_closed), as a single DELETE of millions of rows would hold the
- * request and the table.
+ * transaction. Its personal workspace is closed in the same transaction: from then on nothing
+ * is written to it, and within a second, when every worker knows of the revocations, nothing read.
+ * The workspace's events, ids and rollups are erased afterwards in small pieces
+ * (account_purge_closed), as a single DELETE of millions of rows would hold the request and the table.
  */
 #ifndef TALLYGATE_IDENTITY_ACCOUNT_H
 #define TALLYGATE_IDENTITY_ACCOUNT_H

@@ -20,7 +20,7 @@ def peak_kib(server):
 def test_a_body_of_very_many_values_takes_little_memory(stack, user, element):
     body = '{"events":[' + ",".join([element] * (5_200_000 // (len(element) + 1))) + "]}"
     before = peak_kib(stack.ingest)
-    problem = assert_problem(user.post("/analytics/metrics/batch", data=body), 400)
+    problem = assert_problem(user.post("/analytics/metrics/batch", data=body), 413)
     assert "too many values" in problem["detail"]
     assert peak_kib(stack.ingest) - before < 100_000
 
@@ -31,8 +31,24 @@ def test_a_full_batch_of_rich_events_is_not_too_many_values(user):
     assert user.post("/analytics/metrics/batch", {"events": events}).json()["accepted"] == 1000
 
 
+@pytest.mark.parametrize("number", ["0e-99999", "0e99999999999", "0.0e-16384", "-0e401"])
+def test_a_zero_with_a_huge_exponent_is_one_fields_fault(stack, user, number):
+    good = '{"type":"t","value":0e-400,"user_id":"u"}'
+    data = '{"events":[%s,{"type":"t","value":%s,"user_id":"u"}]}' % (good, number)
+    answer = user.post("/analytics/metrics/batch", data=data).json()
+    assert answer["accepted"] == 1
+    assert [(r["index"], r["errors"][0]["code"]) for r in answer["rejected"]] == [(1, "out_of_range")]
+    assert "PostgreSQL refused" not in stack.ingest.log_text
+
+
+def test_a_body_with_a_content_encoding_is_not_taken_as_plain(user):
+    answer = user.post("/analytics/events", {"type": "t", "value": 1, "user_id": "u"}, headers={"Content-Encoding": "gzip"})
+    assert_problem(answer, 415)
+
+
 def test_numbers_that_only_the_database_would_refuse_are_refused_at_the_door(stack, user):
-    for number in ("1e-20000", "1e-400", "1e400"):
+    for number in ("1e-20000", "1e-400", "1e400", "0e-99999", "0e99999999999999999999", "0.0e-16384",
+                   "1" + "0" * 16360 + "e-16680", "0." + "1" * 401):
         data = '{"type":"t","value":1,"user_id":"u","metadata":{"a":[%s]}}' % number
         problem = assert_problem(user.post("/analytics/events", data=data), 422)
         assert [(e["field"], e["code"]) for e in problem["errors"]] == [("metadata", "out_of_range")]

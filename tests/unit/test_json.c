@@ -266,7 +266,7 @@ static void takes_what_the_rfc_allows(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(TAKEN); i++) {
-        struct json_fault fault = {0, ""};
+        struct json_fault fault = {.reason = ""};
         JSON_AUTO value = NULL;
         JSON_AUTO again = NULL;
         size_t length;
@@ -288,7 +288,7 @@ static void refuses_everything_else(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(REFUSED); i++) {
-        struct json_fault fault = {999999, NULL};
+        struct json_fault fault = {.offset = 999999};
         struct json_object *value = (void *)&fault;
         if (json_scan(REFUSED[i].bytes, length_of(&REFUSED[i]), &fault)) {
             fail_msg("case %zu was taken: %s", i, REFUSED[i].bytes);

@@ -166,64 +166,72 @@ static enum err check_current(struct request *request, const struct value *curre
     return ERR_OK;
 }
 
+enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, PROFILE_FIELDS };
+
+/* Carry out a change that was checked against `old_hash`. */
+static enum err change_profile(struct request *request, const struct value *values, const char *new_hash,
+                               const char *old_hash, PGresult **ret_result)
+{
+    struct pg_params params = {0};
+    char session[UUID_TEXT_SIZE];
+    uuid_format(request->principal.session_id, session);
+    pg_int(&params, request->principal.user_id);
+    pg_text(&params, session);
+    pg_text(&params, values[EMAIL].text);
+    pg_text(&params, new_hash);
+    pg_text(&params, values[USERNAME].present ? "t" : "f");
+    pg_text(&params, values[USERNAME].text);
+    pg_text(&params, values[FULL_NAME].present ? "t" : "f");
+    pg_text(&params, values[FULL_NAME].text);
+    pg_text(&params, old_hash);
+    struct locked_statement locked = {&UPDATE, &params, request->principal.user_id, ret_result};
+    enum err e = pg_transaction(request->services->pg, run_locked, &locked);
+    if (e == ERR_CONFLICT) {
+        return problem_say(&request->problem, e, "Another account has this address.");
+    }
+    if (!e && PQntuples(*ret_result) == 0) {
+        /* The password was changed or the account deleted while we hashed. */
+        return problem_say(&request->problem, ERR_CONFLICT,
+                           "The account was changed meanwhile; look and try again.");
+    }
+    return e;
+}
+
 enum err account_update(struct request *request, struct response *response)
 {
-    static const struct field FIELDS[] = {
+    static const struct field FIELDS[PROFILE_FIELDS] = {
         {"email", FIELD_STRING, 0, 3, 254, validate_email},
         {"password", FIELD_BYTES, 0, 0, 1024, check_password},
         {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
         {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
         {"current_password", FIELD_STRING, 0, 1, 1024, NULL},
     };
-    enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, COUNT };
     const struct services *services = request->services;
-    struct value values[COUNT];
+    struct value values[PROFILE_FIELDS];
     JSON_AUTO body = NULL;
     PG_RESULT_AUTO before = NULL;
     PG_RESULT_AUTO after = NULL;
     char hash[PASSWORD_HASH_SIZE];
-    char session[UUID_TEXT_SIZE];
 
-    enum err e = validate_body(request, FIELDS, COUNT, &body, values);
+    enum err e = validate_body(request, FIELDS, PROFILE_FIELDS, &body, values);
     if (e) {
         return e;
     }
-    if (!values[EMAIL].present && !values[PASSWORD].present && !values[USERNAME].present &&
-        !values[FULL_NAME].present) {
+    bool sensitive = values[EMAIL].present || values[PASSWORD].present;
+    if (!sensitive && !values[USERNAME].present && !values[FULL_NAME].present) {
         return problem_say(&request->problem, ERR_INVALID,
                            "Give at least one of email, password, username and full_name.");
     }
     e = load_profile(request, response, &before);
-    bool sensitive = values[EMAIL].present || values[PASSWORD].present;
     if (!e && sensitive && services->config->profile_requires_password) {
         e = check_current(request, &values[CURRENT], pg_get_text(before, 0, 5));
     }
     if (!e && values[PASSWORD].present) {
         e = password_hash(services->hasher, values[PASSWORD].text, services->config->bcrypt_cost, hash);
     }
-    if (e) {
-        return e;
-    }
-    struct pg_params params = {0};
-    uuid_format(request->principal.session_id, session);
-    pg_int(&params, request->principal.user_id);
-    pg_text(&params, session);
-    pg_text(&params, values[EMAIL].text);
-    pg_text(&params, values[PASSWORD].present ? hash : NULL);
-    pg_text(&params, values[USERNAME].present ? "t" : "f");
-    pg_text(&params, values[USERNAME].text);
-    pg_text(&params, values[FULL_NAME].present ? "t" : "f");
-    pg_text(&params, values[FULL_NAME].text);
-    pg_text(&params, pg_get_text(before, 0, 5));
-    struct locked_statement locked = {&UPDATE, &params, request->principal.user_id, &after};
-    e = pg_transaction(services->pg, run_locked, &locked);
-    if (e == ERR_CONFLICT) {
-        return problem_say(&request->problem, e, "Another account has this address.");
-    }
-    if (!e && PQntuples(after) == 0) {
-        /* The password was changed or the account deleted while we hashed. */
-        return problem_say(&request->problem, ERR_CONFLICT,
-                           "The account was changed meanwhile; look and try again.");
+    if (!e) {
+        e = change_profile(request, values, values[PASSWORD].present ? hash : NULL, pg_get_text(before, 0, 5),
+                           &after);
     }
     if (!e) {
         answer_profile(request, response, after);

@@ -119,6 +119,55 @@ static enum err refuse_login(struct request *request, struct response *response)
     return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The address or the password is wrong.");
 }
 
+/* Whether `password` is that of the account in `result`, in the same time whether it is, is not, or
+ * there is no account. */
+static bool credentials_match(const struct services *services, const struct value *password,
+                              const PGresult *result)
+{
+    int64_t cost = services->config->bcrypt_cost;
+    if (PQntuples(result) == 0) {
+        password_waste(services->hasher, password->text, cost);
+        return false;
+    }
+    /* bcrypt would cut a longer one at 72 bytes and could find it equal. */
+    const char *hash = pg_get_text(result, 0, COLUMN_HASH);
+    bool matches = password_matches(services->hasher, password->text, hash) &&
+                   password->length <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
+    if (!matches) {
+        password_waste_rest(services->hasher, password->text, hash, cost);
+    }
+    return matches;
+}
+
+/* Store a session for the account in `result`, under the hash that was checked. */
+static enum err open_session(struct request *request, struct response *response, const char *password,
+                             const PGresult *result)
+{
+    struct session_user user = {
+        .user_id = pg_get_int(result, 0, 0),
+        .workspace_id = pg_get_int(result, 0, 1),
+        .email = pg_get_text(result, 0, 2),
+        .username = pg_get_text(result, 0, 3),
+        .full_name = pg_get_text(result, 0, 4),
+        .created_us = pg_get_int(result, 0, 5),
+        .updated_us = pg_get_int(result, 0, 6),
+    };
+    struct pg_params params = {0};
+    PG_RESULT_AUTO opened = NULL;
+    uint8_t session_id[16];
+
+    const char *hash = rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
+    session_params(request, &params, session_id);
+    pg_int(&params, user.user_id);
+    pg_text(&params, hash); /* a password that was changed while we hashed opens nothing */
+    enum err e = pg_query(request->services->pg, &OPEN, &params, &opened);
+    if (!e && PQntuples(opened) == 0) {
+        return refuse_login(request, response);
+    }
+    request->principal.user_id = user.user_id; /* for the log */
+    return e ? e : session_answer(request, response, 200, &user, session_id);
+}
+
 enum err session_login(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
@@ -130,8 +179,6 @@ enum err session_login(struct request *request, struct response *response)
     struct value values[COUNT];
     JSON_AUTO body = NULL;
     PG_RESULT_AUTO result = NULL;
-    PG_RESULT_AUTO opened = NULL;
-    uint8_t session_id[16];
 
     enum err e = validate_body(request, FIELDS, COUNT, &body, values);
     if (e) {
@@ -146,43 +193,10 @@ enum err session_login(struct request *request, struct response *response)
     if (e) {
         return e;
     }
-    const char *password = values[PASSWORD].text;
-    bool matches = false;
-    if (PQntuples(result) == 0) {
-        password_waste(services->hasher, password, services->config->bcrypt_cost);
-    } else {
-        /* bcrypt would cut a longer one at 72 bytes and could find it equal. */
-        matches = password_matches(services->hasher, password, pg_get_text(result, 0, COLUMN_HASH)) &&
-                  values[PASSWORD].length <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
-        if (!matches) {
-            password_waste_rest(services->hasher, password, pg_get_text(result, 0, COLUMN_HASH),
-                                services->config->bcrypt_cost);
-        }
-    }
-    if (!matches) {
+    if (!credentials_match(services, &values[PASSWORD], result)) {
         return refuse_login(request, response);
     }
-    struct session_user user = {
-        .user_id = pg_get_int(result, 0, 0),
-        .workspace_id = pg_get_int(result, 0, 1),
-        .email = pg_get_text(result, 0, 2),
-        .username = pg_get_text(result, 0, 3),
-        .full_name = pg_get_text(result, 0, 4),
-        .created_us = pg_get_int(result, 0, 5),
-        .updated_us = pg_get_int(result, 0, 6),
-    };
-    const char *hash = rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
-
-    struct pg_params open = {0};
-    session_params(request, &open, session_id);
-    pg_int(&open, user.user_id);
-    pg_text(&open, hash); /* a password that was changed while we hashed opens nothing */
-    e = pg_query(services->pg, &OPEN, &open, &opened);
-    if (!e && PQntuples(opened) == 0) {
-        return refuse_login(request, response);
-    }
-    request->principal.user_id = user.user_id; /* for the log */
-    return e ? e : session_answer(request, response, 200, &user, session_id);
+    return open_session(request, response, values[PASSWORD].text, result);
 }
 
 enum err session_verify(struct request *request, struct response *response)

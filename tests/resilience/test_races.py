@@ -35,14 +35,9 @@ def in_thread(call):
     return thread, answers
 
 
-@pytest.mark.parametrize("first", ["login", "change"])
-def test_a_login_with_the_old_password_does_not_survive_its_change(make_stack, first):
-    stack = make_stack()
-    user = stack.new_user()
-    calls = {
-        "login": lambda: stack.client.post("/auth/login", {"email": user.email, "password": user.password}),
-        "change": lambda: user.put("/auth/profile", {"password": "another password", "current_password": user.password}),
-    }
+def at_once(stack, user, calls, first):
+    """Let all `calls` wait for the account's row, the one named `first` before the others, then let
+    them go. Their answers by name."""
     held = Held(stack, user)
     threads = {}
     for name in sorted(calls, key=lambda name: name != first):
@@ -52,7 +47,19 @@ def test_a_login_with_the_old_password_does_not_survive_its_change(make_stack, f
     held.release()
     for thread, _ in threads.values():
         thread.join()
-    login, change = threads["login"][1][0], threads["change"][1][0]
+    return {name: answers[0] for name, (_, answers) in threads.items()}
+
+
+@pytest.mark.parametrize("first", ["login", "change"])
+def test_a_login_with_the_old_password_does_not_survive_its_change(make_stack, first):
+    stack = make_stack()
+    user = stack.new_user()
+    calls = {
+        "login": lambda: stack.client.post("/auth/login", {"email": user.email, "password": user.password}),
+        "change": lambda: user.put("/auth/profile", {"password": "another password", "current_password": user.password}),
+    }
+    answers = at_once(stack, user, calls, first)
+    login, change = answers["login"], answers["change"]
     assert change.status == 200, change
     assert login.status in (200, 401), login
     if login.status == 200:
@@ -70,16 +77,8 @@ def test_a_login_does_not_survive_the_deletion(make_stack, first):
         "login": lambda: stack.client.post("/auth/login", {"email": user.email, "password": user.password}),
         "delete": lambda: user.delete(f"/auth/users/{user.id}"),
     }
-    held = Held(stack, user)
-    threads = {}
-    for name in sorted(calls, key=lambda name: name != first):
-        before = held.waiting()
-        threads[name] = in_thread(calls[name])
-        wait_for(lambda before=before: held.waiting() > before, what=f"{name} to wait for the row")
-    held.release()
-    for thread, _ in threads.values():
-        thread.join()
-    login, delete = threads["login"][1][0], threads["delete"][1][0]
+    answers = at_once(stack, user, calls, first)
+    login, delete = answers["login"], answers["delete"]
     assert delete.status == 204, delete
     assert login.status in (200, 401), login
     if login.status == 200:

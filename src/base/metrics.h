@@ -20,6 +20,8 @@ struct metrics {
     _Atomic uint64_t events_recorded;   /* events acknowledged as recorded */
     _Atomic uint64_t events_duplicate;  /* events answered as duplicates */
     _Atomic uint64_t ingest_batches;    /* transactions that the committers made */
+    _Atomic uint64_t token_cache_hits;  /* tokens that were known from an earlier request */
+    _Atomic uint64_t token_cache_misses;
 };
 
 /* Map the memory behind `fd`, or make new memory when fd is -1 or does not fit. Returns NULL with

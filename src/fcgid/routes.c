@@ -37,7 +37,7 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, report_daily},
 
     {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
-    {"GET",    "/health/live",                     PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_live},
+    {"GET",    "/health/live",                     PUBLIC, POOL_ANY,    0,                    ROUTE_NO_STORE, health_live},
     {"GET",    "/health/ready",                    PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_ready},
 };
 /* clang-format on */

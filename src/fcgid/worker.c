@@ -41,6 +41,7 @@
 #include "identity/password.h"
 #include "identity/revocations.h"
 #include "identity/session.h"
+#include "identity/token_cache.h"
 #include "store/migrate.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -62,6 +63,7 @@ struct worker {
     struct pg_options pg_options;
     struct keyring *keyring;
     struct revocations *revocations;
+    struct token_cache *token_cache;
     struct ingest *ingest;
     int stop_event; /* readable once the worker stops */
     atomic_bool stopping;
@@ -117,6 +119,7 @@ static void *run_requests(void *argument)
                 .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
                 .keyring = worker->keyring,
                 .revocations = worker->revocations,
+                .token_cache = worker->token_cache,
                 .ingest = worker->ingest,
             },
         .fcgi = fcgi_new(options->config->client_timeout_s),
@@ -286,6 +289,7 @@ static void init(struct worker *worker, const struct worker_options *options)
         .revocations = revocations_new(),
         .stop_event = eventfd(0, EFD_CLOEXEC),
     };
+    worker->token_cache = token_cache_new(worker->keyring, options->metrics);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -358,6 +362,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     }
     pthread_join(housekeeper, NULL);
     ingest_stop(worker.ingest);
+    token_cache_free(worker.token_cache);
     keyring_free(worker.keyring);
     revocations_free(worker.revocations);
     router_free(worker.router);

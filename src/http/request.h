@@ -24,6 +24,7 @@ struct ingest;
 struct keyring;
 struct password_hasher;
 struct revocations;
+struct token_cache;
 
 /* What a request thread has for its handlers. The pointers never change; those marked shared serve
  * all threads of the worker. */
@@ -35,6 +36,7 @@ struct services {
     struct password_hasher *hasher;  /* NULL outside the auth pool */
     struct keyring *keyring;         /* shared */
     struct revocations *revocations; /* shared */
+    struct token_cache *token_cache; /* shared */
     struct ingest *ingest;           /* shared; NULL outside the ingest pool */
 };
 

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "http/challenge.h"
 #include "identity/revocations.h"
-#include "identity/token.h"
+#include "identity/token_cache.h"
 
 enum err bearer_authenticate(struct request *request, struct response *response)
 {
@@ -22,8 +22,8 @@ enum err bearer_authenticate(struct request *request, struct response *response)
     }
     const char *token = header + sizeof(SCHEME) - 1;
     token += strspn(token, " ");
-    enum err e = token_verify(services->keyring, services->config, token, clock_now_us() / USEC_PER_SEC,
-                              &principal, &reason);
+    enum err e = token_cache_verify(services->token_cache, services->config, token,
+                                    clock_now_us() / USEC_PER_SEC, &principal, &reason);
     if (e == ERR_UNAUTHENTICATED) {
         return challenge_bearer(request, response, reason);
     }

@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct keyring {
     pthread_rwlock_t lock; /* over what follows */
     struct keyring_key keys[KEYS_MAX];
     size_t count;
+    _Atomic uint64_t generation;
 };
 
 struct keyring *keyring_new(const struct config *config, bool with_private)
@@ -121,6 +123,7 @@ enum err keyring_make(struct keyring *keyring)
     pthread_rwlock_wrlock(&keyring->lock);
     bool ok = make_key(&keyring->keys[0]);
     keyring->count = ok ? 1 : 0;
+    keyring->generation++;
     pthread_rwlock_unlock(&keyring->lock);
     return ok ? ERR_OK : ERR_INTERNAL;
 }
@@ -194,8 +197,11 @@ static enum err take_rows(struct keyring *keyring, const PGresult *result)
     }
     if (!e) {
         pthread_rwlock_wrlock(&keyring->lock);
-        memcpy(keyring->keys, keys, sizeof(keyring->keys));
-        keyring->count = (size_t)rows;
+        if (keyring->count != (size_t)rows || memcmp(keyring->keys, keys, sizeof(keyring->keys)) != 0) {
+            memcpy(keyring->keys, keys, sizeof(keyring->keys));
+            keyring->count = (size_t)rows;
+            keyring->generation++;
+        }
         pthread_rwlock_unlock(&keyring->lock);
     }
     crypto_wipe(keys, KEYS_MAX * sizeof(*keys));
@@ -240,6 +246,11 @@ enum err keyring_signer(struct keyring *keyring, struct keyring_key *ret_key)
     }
     pthread_rwlock_unlock(&keyring->lock);
     return found ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+uint64_t keyring_generation(struct keyring *keyring)
+{
+    return atomic_load(&keyring->generation);
 }
 
 enum err keyring_find(struct keyring *keyring, const char *kid, struct keyring_key *ret_key)

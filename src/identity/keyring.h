@@ -40,6 +40,9 @@ struct keyring_key {
     char private_pem[KEYRING_PEM_SIZE]; /* "" when loaded without */
 };
 
+/* Grows whenever the keys become others; 0 while none is loaded. */
+uint64_t keyring_generation(struct keyring *keyring);
+
 /* Copy out the key that signs. ERR_UNAVAILABLE while none is loaded. Wipe the copy after use. */
 enum err keyring_signer(struct keyring *keyring, struct keyring_key *ret_key);
 /* Copy out the public part of the key `kid`: ERR_NOT_FOUND when it is not ours. */

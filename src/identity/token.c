@@ -136,10 +136,22 @@ static bool grant_int(jwt_t *jwt, const char *name, int64_t *ret_value)
     return errno == 0 && *ret_value > 0;
 }
 
-static const char *check_claims(jwt_t *jwt, const struct config *config, int64_t now_s,
-                                struct principal *ret_principal)
+const char *token_claims_outside(const struct token_claims *claims, int64_t now_s)
 {
-    int64_t iat, nbf, exp;
+    if (now_s >= claims->expires_s) {
+        return "the token has expired";
+    }
+    if (claims->not_before_s > now_s + TOKEN_CLOCK_SKEW_S) {
+        return "the token is not valid yet";
+    }
+    return NULL;
+}
+
+static const char *read_claims(jwt_t *jwt, const struct config *config, int64_t now_s,
+                               struct token_claims *ret_claims)
+{
+    struct principal *principal = &ret_claims->principal;
+    int64_t iat, nbf;
     const char *sub = jwt_get_grant(jwt, "sub");
     const char *sid = jwt_get_grant(jwt, "sid");
     const char *jti = jwt_get_grant(jwt, "jti");
@@ -150,26 +162,29 @@ static const char *check_claims(jwt_t *jwt, const struct config *config, int64_t
     if (!grant_equals(jwt, "aud", config->audience)) {
         return "the audience is another";
     }
-    if (!grant_int(jwt, "exp", &exp) || now_s >= exp) {
+    if (!grant_int(jwt, "exp", &ret_claims->expires_s)) {
         return "the token has expired";
     }
-    if (!grant_int(jwt, "iat", &iat) || !grant_int(jwt, "nbf", &nbf) || iat > now_s + TOKEN_CLOCK_SKEW_S ||
-        nbf > now_s + TOKEN_CLOCK_SKEW_S) {
+    if (!grant_int(jwt, "iat", &iat) || !grant_int(jwt, "nbf", &nbf)) {
         return "the token is not valid yet";
+    }
+    ret_claims->not_before_s = iat > nbf ? iat : nbf;
+    const char *outside = token_claims_outside(ret_claims, now_s);
+    if (outside) {
+        return outside;
     }
     char *end;
     errno = 0;
-    ret_principal->user_id = sub ? strtoll(sub, &end, 10) : 0;
-    if (!sub || *end || errno || ret_principal->user_id <= 0 || !sid ||
-        !uuid_parse(sid, ret_principal->session_id) || !jti || !*jti ||
-        !grant_int(jwt, "ws", &ret_principal->workspace_id) || ret_principal->workspace_id <= 0) {
+    principal->user_id = sub ? strtoll(sub, &end, 10) : 0;
+    if (!sub || *end || errno || principal->user_id <= 0 || !sid || !uuid_parse(sid, principal->session_id) ||
+        !jti || !*jti || !grant_int(jwt, "ws", &principal->workspace_id) || principal->workspace_id <= 0) {
         return "a claim is missing";
     }
     return NULL;
 }
 
 enum err token_verify(struct keyring *keyring, const struct config *config, const char *token, int64_t now_s,
-                      struct principal *ret_principal, const char **ret_reason)
+                      struct token_claims *ret_claims, const char **ret_reason)
 {
     struct keyring_key key;
     char kid[KEYRING_KID_SIZE];
@@ -190,11 +205,11 @@ enum err token_verify(struct keyring *keyring, const struct config *config, cons
         *ret_reason = "the signature is wrong";
         return ERR_UNAUTHENTICATED;
     }
-    struct principal principal = {0};
-    *ret_reason = check_claims(jwt, config, now_s, &principal);
+    struct token_claims claims = {0};
+    *ret_reason = read_claims(jwt, config, now_s, &claims);
     if (*ret_reason) {
         return ERR_UNAUTHENTICATED;
     }
-    *ret_principal = principal;
+    *ret_claims = claims;
     return ERR_OK;
 }

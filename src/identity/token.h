@@ -17,6 +17,13 @@ enum {
     TOKEN_CLOCK_SKEW_S = 5, /* how far iat and nbf may lie ahead of this host's clock */
 };
 
+/* What a token says, once its signature was found right. */
+struct token_claims {
+    struct principal principal;
+    int64_t not_before_s; /* Unix time: the later of iat and nbf */
+    int64_t expires_s;    /* the first second in which it is no longer good */
+};
+
 /* A token for `principal` that ends in config->access_token_ttl_s; it lives in the arena.
  * ERR_UNAVAILABLE while no signing key is loaded. */
 enum err token_issue(struct keyring *keyring, const struct config *config, const struct principal *principal,
@@ -24,6 +31,8 @@ enum err token_issue(struct keyring *keyring, const struct config *config, const
 /* ERR_UNAUTHENTICATED for whatever is wrong with the token; *ret_reason then says what, for the
  * WWW-Authenticate header. ERR_UNAVAILABLE while no keys are loaded. `now_s` is the Unix time. */
 enum err token_verify(struct keyring *keyring, const struct config *config, const char *token, int64_t now_s,
-                      struct principal *ret_principal, const char **ret_reason);
+                      struct token_claims *ret_claims, const char **ret_reason);
+/* Why a token with these claims is not good at `now_s`; NULL when it is. */
+const char *token_claims_outside(const struct token_claims *claims, int64_t now_s);
 
 #endif

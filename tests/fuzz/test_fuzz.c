@@ -100,12 +100,12 @@ static void try_others(struct arena *arena, const char *text, size_t length, str
     }
     char *copy = arena_strndup(arena, text, length);
     if (strlen(copy) == length) {
-        struct principal principal;
+        struct token_claims claims;
         const char *reason;
         (void)validate_email(copy, length);
         struct request request = {.arena = arena, .problem = {.arena = arena}, .query = copy};
         (void)request_parse_query(&request);
-        assert_int_not_equal(token_verify(keyring, config, copy, 1, &principal, &reason), ERR_OK);
+        assert_int_not_equal(token_verify(keyring, config, copy, 1, &claims, &reason), ERR_OK);
         char *variable = arena_printf(arena, "HTTP_TRACEPARENT=%s", copy);
         const char *environment[] = {variable, NULL};
         request_init(&request, arena, NULL, environment);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "identity/keyring.h"
 #include "identity/token.h"
+#include "identity/token_cache.h"
 
 enum { NOW = 1800000000, TTL = 900 };
 
@@ -72,12 +73,12 @@ static char *signed_by(const struct fixture *fixture, jwt_t *jwt, const char *ki
 
 static enum err verify(const struct fixture *fixture, const char *token, int64_t now_s)
 {
-    struct principal principal = {.user_id = 555};
+    struct token_claims claims = {.principal.user_id = 555};
     const char *reason = NULL;
-    enum err e = token_verify(fixture->keyring, &config, token, now_s, &principal, &reason);
+    enum err e = token_verify(fixture->keyring, &config, token, now_s, &claims, &reason);
     if (e) {
         assert_non_null(reason);
-        assert_int_equal(principal.user_id, 555); /* untouched */
+        assert_int_equal(claims.principal.user_id, 555); /* untouched */
     }
     return e;
 }
@@ -85,15 +86,16 @@ static enum err verify(const struct fixture *fixture, const char *token, int64_t
 static void what_we_issue_we_take(void **state)
 {
     struct fixture *fixture = *state;
-    struct principal principal = {.user_id = 7, .workspace_id = 9}, read;
+    struct principal principal = {.user_id = 7, .workspace_id = 9};
+    struct token_claims read;
     const char *token, *reason;
     uuid_v7(principal.session_id);
     assert_int_equal(token_issue(fixture->keyring, &config, &principal, &fixture->arena, &token), ERR_OK);
     int64_t now_s = clock_now_us() / USEC_PER_SEC;
     assert_int_equal(token_verify(fixture->keyring, &config, token, now_s, &read, &reason), ERR_OK);
-    assert_int_equal(read.user_id, 7);
-    assert_int_equal(read.workspace_id, 9);
-    assert_memory_equal(read.session_id, principal.session_id, 16);
+    assert_int_equal(read.principal.user_id, 7);
+    assert_int_equal(read.principal.workspace_id, 9);
+    assert_memory_equal(read.principal.session_id, principal.session_id, 16);
     assert_true(strlen(token) < TOKEN_MAX_BYTES);
 
     struct keyring *other = keyring_new(&config, true); /* another installation's key */
@@ -107,11 +109,12 @@ static void without_keys_nobody_can_tell(void **state)
     struct fixture *fixture = *state;
     struct keyring *empty = keyring_new(&config, true);
     struct principal principal = {.user_id = 1, .workspace_id = 1};
+    struct token_claims claims;
     const char *token, *reason;
     assert_false(keyring_is_loaded(empty));
     assert_int_equal(token_issue(empty, &config, &principal, &fixture->arena, &token), ERR_UNAVAILABLE);
     char *good = signed_by(fixture, good_claims(), fixture->key.kid);
-    assert_int_equal(token_verify(empty, &config, good, NOW, &principal, &reason), ERR_UNAVAILABLE);
+    assert_int_equal(token_verify(empty, &config, good, NOW, &claims, &reason), ERR_UNAVAILABLE);
     free(good);
     keyring_free(empty);
 }
@@ -278,6 +281,118 @@ static void garbage_is_refused(void **state)
     free(huge);
 }
 
+/* ---- the cache of verified tokens ---- */
+
+struct cache_fixture {
+    struct metrics metrics;
+    struct token_cache *cache;
+};
+
+static struct cache_fixture *cache_for(const struct fixture *fixture)
+{
+    struct cache_fixture *made = mem_zalloc(1, sizeof(*made));
+    made->cache = token_cache_new(fixture->keyring, &made->metrics);
+    return made;
+}
+
+static void cache_free(struct cache_fixture *cached)
+{
+    token_cache_free(cached->cache);
+    free(cached);
+}
+
+static enum err cached_verify(struct cache_fixture *cached, const char *token, int64_t now_s,
+                              struct principal *ret_principal)
+{
+    const char *reason;
+    return token_cache_verify(cached->cache, &config, token, now_s, ret_principal, &reason);
+}
+
+static void a_cached_token_ends_to_the_second(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cache_fixture *cached = cache_for(fixture);
+    char *token = signed_by(fixture, good_claims(), fixture->key.kid);
+    struct principal principal = {0};
+
+    assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_OK);
+    assert_int_equal(cached_verify(cached, token, NOW + TTL - 1, &principal), ERR_OK);
+    assert_int_equal(principal.user_id, 7);
+    assert_int_equal(principal.workspace_id, 9);
+    assert_int_equal(cached->metrics.token_cache_hits, 1);
+    assert_int_equal(cached->metrics.token_cache_misses, 1);
+    assert_int_equal(cached_verify(cached, token, NOW + TTL, &principal), ERR_UNAUTHENTICATED);
+    /* and a clock that was set back makes it no better than a fresh one */
+    assert_int_equal(cached_verify(cached, token, NOW - TOKEN_CLOCK_SKEW_S - 1, &principal),
+                     ERR_UNAUTHENTICATED);
+    assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_OK);
+    free(token);
+    cache_free(cached);
+}
+
+static void what_is_refused_is_not_cached(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cache_fixture *cached = cache_for(fixture);
+    char *token = signed_by(fixture, good_claims(), fixture->key.kid);
+    struct principal principal = {0};
+
+    assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_OK);
+    for (size_t i = 0; token[i]; i++) { /* any change makes another token */
+        char before = token[i];
+        token[i] = before == 'A' ? 'B' : 'A';
+        assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_UNAUTHENTICATED);
+        assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_UNAUTHENTICATED);
+        token[i] = before;
+    }
+    assert_int_equal(cached->metrics.token_cache_hits, 0);
+    free(token);
+    cache_free(cached);
+}
+
+static void another_key_voids_the_cache(void **state)
+{
+    struct fixture *fixture = *state;
+    struct cache_fixture *cached = cache_for(fixture);
+    char *token = signed_by(fixture, good_claims(), fixture->key.kid);
+    struct principal principal = {0};
+
+    assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_OK);
+    assert_int_equal(keyring_make(fixture->keyring), ERR_OK);
+    assert_int_equal(cached_verify(cached, token, NOW, &principal), ERR_UNAUTHENTICATED);
+    free(token);
+    cache_free(cached);
+}
+
+/* Many more tokens than there are places: each is still read as its own. */
+static void a_full_cache_mixes_nobody_up(void **state)
+{
+    enum { TOKENS = 4500, ROUNDS = 2 };
+    struct fixture *fixture = *state;
+    struct cache_fixture *cached = cache_for(fixture);
+    char **tokens = mem_zalloc(TOKENS, sizeof(*tokens));
+    for (int i = 0; i < TOKENS; i++) {
+        char sub[16];
+        jwt_t *jwt = good_claims();
+        snprintf(sub, sizeof(sub), "%d", i + 1);
+        jwt_del_grants(jwt, "sub");
+        jwt_add_grant(jwt, "sub", sub);
+        tokens[i] = signed_by(fixture, jwt, fixture->key.kid);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < TOKENS; i++) {
+            struct principal principal = {0};
+            assert_int_equal(cached_verify(cached, tokens[i], NOW, &principal), ERR_OK);
+            assert_int_equal(principal.user_id, i + 1);
+        }
+    }
+    for (int i = 0; i < TOKENS; i++) {
+        free(tokens[i]);
+    }
+    free(tokens);
+    cache_free(cached);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +403,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_header_decides_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_byte_can_be_changed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_cached_token_ends_to_the_second, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_refused_is_not_cached, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_key_voids_the_cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_cache_mixes_nobody_up, set_up, tear_down),
     };
     return RUN(tests);
 }

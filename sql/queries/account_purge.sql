@@ -28,9 +28,33 @@ WITH space AS MATERIALIZED (
         SELECT o.day, o.user_id, o.type, o.shard FROM rollup_user_day o
         WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
     RETURNING 1
+), actives AS (
+    DELETE FROM active_days
+    WHERE workspace_id = (SELECT id FROM space) AND (user_id, day) IN (
+        SELECT o.user_id, o.day FROM active_days o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), births AS (
+    DELETE FROM active_days_new
+    WHERE workspace_id = (SELECT id FROM space) AND (user_id, day) IN (
+        SELECT o.user_id, o.day FROM active_days_new o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), gaps AS (
+    DELETE FROM active_gaps
+    WHERE workspace_id = (SELECT id FROM space) AND (day, previous_day) IN (
+        SELECT o.day, o.previous_day FROM active_gaps o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), totals_of_days AS (
+    DELETE FROM rollup_day
+    WHERE workspace_id = (SELECT id FROM space) AND (day, type, shard) IN (
+        SELECT o.day, o.type, o.shard FROM rollup_day o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), late AS ( -- one row a committer
+    DELETE FROM late_events WHERE workspace_id = (SELECT id FROM space)
+    RETURNING 1
 ), erased AS (
     SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM ids) + (SELECT count(*) FROM hours)
-         + (SELECT count(*) FROM days) AS n
+         + (SELECT count(*) FROM days) + (SELECT count(*) FROM actives) + (SELECT count(*) FROM births)
+         + (SELECT count(*) FROM gaps) + (SELECT count(*) FROM totals_of_days) + (SELECT count(*) FROM late) AS n
 ), counted AS (
     INSERT INTO totals AS t (name, shard, n) SELECT 'events', 0, -count(*) FROM raw HAVING count(*) > 0
     ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n

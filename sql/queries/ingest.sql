@@ -1,56 +1,98 @@
--- Record a batch: drop duplicates, insert, update both rollups and the total from just the rows
--- that are new, and tell the fate of each. One statement is one transaction is one fsync.
---   $1..$8 one array a column, $9 the committer's shard
--- Upserts are sorted by their keys, so that two committers cannot deadlock on ids they share.
--- Answers in any order: place in the batch (from 1), whether recorded, time of the event that
--- counts (NULL when another transaction recorded the id while this statement ran).
-WITH batch AS (
+-- Record a batch: drop duplicates, insert, update all rollups from just the rows that are new, and tell
+-- what became of those that are not. One statement is one transaction is one fsync.
+--   $1..$8 one array a column, sorted by workspace and id; $9 the committer's shard
+--
+-- Near a boundary of the duplicate window an id is written to both buckets, the lower one first, and is
+-- fresh when it is new in both; at other times `lower` is `higher` and the first insert does nothing.
+-- The bucket before is asked by a scalar subquery, so that it is a lookup for each id, whatever the
+-- planner believes of the batch's size.
+--
+-- Answers one row for each event that was not recorded by this statement: its place (from 1), whether its
+-- workspace is open, whether the row that stands is this attempt's own, and that row's time. The last two are
+-- NULL when this statement cannot see the row: a twin in the batch, or another transaction's.
+WITH batch AS MATERIALIZED (
     SELECT *
     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::uuid[])
          WITH ORDINALITY AS b (workspace_id, id, type, value, user_id, metadata, occurred_at, receipt, n)
-), fresh AS (
-    INSERT INTO event_ids (workspace_id, id, receipt, occurred_at)
-    SELECT DISTINCT ON (workspace_id, id) workspace_id, id, receipt, occurred_at
+), span AS MATERIALIZED (
+    SELECT event_id_bucket(now() - interval '1 hour') AS lower, event_id_bucket(now() + interval '1 hour') AS higher
+), open AS MATERIALIZED (
+    SELECT id FROM workspaces WHERE closed_at IS NULL AND id IN (SELECT workspace_id FROM batch)
+), early AS (
+    INSERT INTO event_ids (workspace_id, id, bucket, receipt, occurred_at)
+    SELECT workspace_id, id, (SELECT lower FROM span), receipt, occurred_at
     FROM batch
-    WHERE EXISTS (SELECT FROM workspaces w WHERE w.id = batch.workspace_id AND w.closed_at IS NULL)
-    ORDER BY workspace_id, id, n
+    WHERE (SELECT lower < higher FROM span) AND workspace_id IN (SELECT id FROM open)
     ON CONFLICT DO NOTHING
-    RETURNING workspace_id, id, receipt, occurred_at
+    RETURNING receipt
+), fresh AS (
+    INSERT INTO event_ids (workspace_id, id, bucket, receipt, occurred_at)
+    SELECT workspace_id, id, (SELECT higher FROM span), receipt, occurred_at
+    FROM batch
+    WHERE workspace_id IN (SELECT id FROM open)
+      AND (SELECT e.receipt FROM event_ids e
+           WHERE e.workspace_id = batch.workspace_id AND e.id = batch.id AND e.bucket = (SELECT lower - 1 FROM span)) IS NULL
+      AND ((SELECT lower = higher FROM span) OR receipt IN (SELECT receipt FROM early))
+    ON CONFLICT DO NOTHING
+    RETURNING receipt
 ), added AS (
     INSERT INTO events (workspace_id, occurred_at, id, type, value, user_id, metadata)
-    SELECT b.workspace_id, b.occurred_at, b.id, b.type, b.value::numeric, b.user_id, b.metadata::jsonb
-    FROM batch b JOIN fresh USING (receipt)
+    SELECT workspace_id, occurred_at, id, type, value::numeric, user_id, metadata::jsonb
+    FROM batch
+    WHERE receipt IN (SELECT receipt FROM fresh)
+    ON CONFLICT DO NOTHING -- the same id and time from before the window
     RETURNING workspace_id, occurred_at, type, value, user_id
-), hours AS (
-    INSERT INTO rollup_hour AS r (workspace_id, hour, type, shard, events, total, minimum, maximum)
-    SELECT workspace_id, date_trunc('hour', occurred_at, 'UTC'), type, $9::int, count(*), sum(value), min(value), max(value)
+), per_hour AS MATERIALIZED (
+    SELECT workspace_id, date_trunc('hour', occurred_at, 'UTC') AS hour, type,
+           count(*) AS events, sum(value) AS total, min(value) AS minimum, max(value) AS maximum
     FROM added
     GROUP BY 1, 2, 3
-    ORDER BY 1, 2, 3
+), hours AS (
+    INSERT INTO rollup_hour AS r (workspace_id, hour, type, shard, events, total, minimum, maximum)
+    SELECT workspace_id, hour, type, $9::int, events, total, minimum, maximum FROM per_hour
     ON CONFLICT (workspace_id, hour, type, shard) DO UPDATE
     SET events = r.events + excluded.events, total = r.total + excluded.total,
         minimum = least(r.minimum, excluded.minimum), maximum = greatest(r.maximum, excluded.maximum)
 ), days AS (
+    INSERT INTO rollup_day AS r (workspace_id, day, type, shard, events, total, minimum, maximum)
+    SELECT workspace_id, (hour AT TIME ZONE 'UTC')::date, type, $9::int, sum(events), sum(total), min(minimum), max(maximum)
+    FROM per_hour
+    GROUP BY 1, 2, 3
+    ON CONFLICT (workspace_id, day, type, shard) DO UPDATE
+    SET events = r.events + excluded.events, total = r.total + excluded.total,
+        minimum = least(r.minimum, excluded.minimum), maximum = greatest(r.maximum, excluded.maximum)
+), users AS (
     INSERT INTO rollup_user_day AS r (workspace_id, day, user_id, type, shard, events, total)
     SELECT workspace_id, (occurred_at AT TIME ZONE 'UTC')::date, user_id, type, $9::int, count(*), sum(value)
     FROM added
     GROUP BY 1, 2, 3, 4
-    ORDER BY 1, 2, 3, 4
     ON CONFLICT (workspace_id, day, user_id, type, shard) DO UPDATE
     SET events = r.events + excluded.events, total = r.total + excluded.total
+    RETURNING workspace_id, user_id, day, xmax = 0 AS inserted
+), births AS ( -- the only rows besides ids that committers share: sorted, so that they cannot deadlock
+    INSERT INTO active_days_new (workspace_id, user_id, day)
+    SELECT DISTINCT workspace_id, user_id, day FROM users WHERE inserted
+    ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING
+), late AS ( -- half an hour is longer than a statement can last: see finished periods in analytics/period.h
+    INSERT INTO late_events AS l (workspace_id, shard, events)
+    SELECT workspace_id, $9::int, sum(events)
+    FROM per_hour
+    WHERE date_trunc('day', hour, 'UTC') + interval '1 day 30 minutes' <= now()
+    GROUP BY 1
+    ON CONFLICT (workspace_id, shard) DO UPDATE SET events = l.events + excluded.events
 ), counted AS (
     INSERT INTO totals AS t (name, shard, n)
     SELECT 'events', $9::int, count(*) FROM added HAVING count(*) > 0
     ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n
 )
-SELECT b.n,
-       mine.receipt IS NOT NULL OR coalesce(earlier.receipt = b.receipt, false) AS recorded,
-       (extract(epoch FROM coalesce(mine.occurred_at, twin.occurred_at, earlier.occurred_at)) * 1000000)::bigint AS occurred_us
+SELECT b.n, b.workspace_id IN (SELECT id FROM open), standing.receipt = b.receipt,
+       (extract(epoch FROM standing.occurred_at) * 1000000)::bigint
 FROM batch b
-LEFT JOIN fresh mine USING (receipt)
-LEFT JOIN fresh twin ON twin.workspace_id = b.workspace_id AND twin.id = b.id
 LEFT JOIN LATERAL (
     SELECT e.receipt, e.occurred_at FROM event_ids e
-    WHERE twin.id IS NULL AND e.workspace_id = b.workspace_id AND e.id = b.id
+    WHERE e.workspace_id = b.workspace_id AND e.id = b.id AND e.bucket >= (SELECT lower - 1 FROM span)
+    ORDER BY e.bucket
     LIMIT 1
-) earlier ON true
+) standing ON true
+WHERE b.receipt NOT IN (SELECT receipt FROM fresh)

@@ -1,13 +1,13 @@
 -- The figures of GET /analytics/metrics.  $1 workspace, $2 first day, $3 number of days
 WITH usage AS (
     SELECT coalesce(sum(events), 0) AS events,
-           count(DISTINCT user_id) AS users,
            coalesce(sum(events) FILTER (WHERE type = 'api_call'), 0) AS api_calls,
            coalesce(sum(events) FILTER (WHERE type = 'tool_execution'), 0) AS tool_executions,
            coalesce(sum(events) FILTER (WHERE type = 'session'), 0) AS sessions,
            coalesce(sum(total) FILTER (WHERE type = 'session'), 0) AS session_seconds,
-           coalesce(sum(total) FILTER (WHERE type = 'cost'), 0) AS cost
-    FROM rollup_user_day
+           coalesce(sum(total) FILTER (WHERE type = 'cost'), 0) AS cost,
+           active_users($1, $2::date, $3::int) AS users
+    FROM rollup_day
     WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int
 ), peak AS (
     SELECT extract(hour FROM hour AT TIME ZONE 'UTC')::int AS hour

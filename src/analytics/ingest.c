@@ -2,99 +2,78 @@
 /*
  * The group commit.
  *
- * A request thread puts a ticket (its workspace and events) into a bounded queue and sleeps. One
- * committer thread a worker takes all tickets that wait, up to a bound, and records their events
- * by one statement, which is one transaction: one round trip and one fsync serve all of them.
- * While it runs, the next tickets gather, so batches grow by themselves as load does, and an idle
- * service answers a single event at once. When the transaction is durable the threads wake.
+ * A request thread puts a ticket (its workspace and events) into a bounded queue and sleeps. A
+ * committer thread takes all tickets that wait, up to a bound, and records their events by one
+ * statement, which is one transaction: one round trip and one fsync serve all of them. While it runs,
+ * the next tickets gather, so batches grow by themselves as load does, and an idle service answers a
+ * single event at once. When the transaction is durable the threads wake.
  *
  * What is guaranteed: no event is answered as recorded before its transaction committed; what was
  * answered is there; each id counts once.
  *
- * Three things can go wrong with a batch:
- * - The database is away. The committer tries again until the tickets' wait limit, then answers
- *   them 503. The statement is safe to repeat, as ids make it idempotent.
- * - The connection is lost during the commit, so nobody knows whether it took effect. Repeating the
- *   batch settles it: a row that carries this ticket's receipt is its own earlier success and reads
- *   as recorded, not as duplicate. When the wait limit comes first the answer is 503: not a promise.
- * - PostgreSQL refuses a row (SQLSTATE class 22 or 23) that our checks let through. The batch is cut
- *   in halves until the row stands alone; it is refused and its neighbours are recorded.
+ * One committer makes the largest batches, and batches are what makes an event cheap; but it leaves the
+ * database idle while it prepares the next, and one that hangs holds up everybody. So there are
+ * several, and a further one starts only when that pays: when PARALLEL_EVENTS wait, or when a ticket has
+ * waited for PATIENCE_MS.
  *
- * Every committer has a shard number of its own in the whole cluster, held by an advisory lock for
- * as long as its connection lives, so two committers never wait for the same rollup row. Were two
- * ever to share one, they would only wait for each other: sorted upserts cannot deadlock.
+ * When the database is away a batch is tried again until its tickets' wait limit, then they are
+ * answered 503. When PostgreSQL refuses a row, each ticket of the batch goes on alone, so that one
+ * tenant's bad row costs the others no more than one attempt.
  */
 #include "analytics/ingest.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "analytics/committer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "queries.h"
-#include "store/pg.h"
-#include "store/pg_array.h"
 
 enum {
     RETRY_PAUSE_MS = 20,
-    SHARDS_MAX = 1000,
-    COLUMN_MAX_BYTES = 64 * 1024 * 1024, /* of one column of one statement */
+    PARALLEL_EVENTS = 500,
+    PATIENCE_MS = 50,
 };
-
-static const struct pg_statement RECORD = {"ingest", sql_ingest};
-static const struct pg_statement SETTLE = {"ingest_settle", sql_ingest_settle};
-/* The key's first half names the purpose ("tgsh"), the second is the shard. */
-static const struct pg_statement TAKE_SHARD = {"ingest_take_shard",
-                                               "SELECT pg_try_advisory_lock(1952936808, $1::int)"};
 
 struct ticket {
     struct ticket *next;
     int64_t workspace_id;
     struct event *events;
     size_t count;
-    int64_t deadline_us; /* monotonic */
+    int64_t queued_us; /* monotonic, as the next */
+    int64_t deadline_us;
     bool done;
     enum err result;
     pthread_cond_t wake;
 };
 
-enum column { WORKSPACE, ID, TYPE, VALUE, USER, METADATA, OCCURRED, RECEIPT, COLUMNS };
-
-static const enum pg_type COLUMN_TYPES[COLUMNS] = {PG_TYPE_INT8,        PG_TYPE_TEXT, PG_TYPE_TEXT,
-                                                   PG_TYPE_TEXT,        PG_TYPE_TEXT, PG_TYPE_TEXT,
-                                                   PG_TYPE_TIMESTAMPTZ, PG_TYPE_UUID};
-
-/* One event of a batch and whose it is. */
-struct entry {
-    int64_t workspace_id;
-    struct event *event;
+/* One thread and what is its alone. */
+struct crew {
+    struct ingest *ingest;
+    pthread_t thread;
+    struct committer *committer;
+    struct committer_entry *entries;
+    size_t entries_capacity;
 };
 
 struct ingest {
     const struct config *config;
     struct metrics *metrics;
-    pthread_t thread;
+    struct crew *crews;
+    size_t crews_count;
 
-    pthread_mutex_t lock; /* over the queue */
+    pthread_mutex_t lock; /* over what follows */
     pthread_cond_t work;
     struct ticket *first;
     struct ticket **last;
-    size_t queued_events;
+    size_t waiting_events; /* in the queue */
+    size_t held_events;    /* those and the ones that committers have */
+    size_t busy;           /* committers at work */
     bool stopping;
-
-    /* The committer's alone: */
-    struct pg_options options;
-    struct pg *pg;
-    uint64_t shard_generation; /* the connection that holds the shard's lock */
-    int shard;
-    struct pg_array columns[COLUMNS];
-    struct entry *entries;
-    size_t entries_capacity;
 };
 
 /* ---- the request's side ---- */
@@ -110,22 +89,29 @@ static void cond_init_monotonic(pthread_cond_t *cond)
 
 enum err ingest_record(struct ingest *ingest, int64_t workspace_id, struct event *events, size_t count)
 {
+    int64_t now_us = clock_monotonic_us();
     struct ticket ticket = {
         .workspace_id = workspace_id,
         .events = events,
         .count = count,
-        .deadline_us = clock_monotonic_us() + ingest->config->ingest_wait_ms * 1000,
+        .queued_us = now_us,
+        .deadline_us = now_us + ingest->config->ingest_wait_ms * 1000,
     };
     pthread_mutex_lock(&ingest->lock);
-    if (ingest->queued_events + count > (size_t)ingest->config->ingest_queue_events) {
+    if (ingest->held_events + count > (size_t)ingest->config->ingest_queue_events) {
         pthread_mutex_unlock(&ingest->lock);
         return ERR_UNAVAILABLE;
     }
     cond_init_monotonic(&ticket.wake);
+    bool first = !ingest->first;
     *ingest->last = &ticket;
     ingest->last = &ticket.next;
-    ingest->queued_events += count;
-    pthread_cond_signal(&ingest->work);
+    ingest->waiting_events += count;
+    ingest->held_events += count;
+    /* While one is at work, another only needs to know since when somebody waits, and when many do. */
+    if (first || ingest->waiting_events >= PARALLEL_EVENTS) {
+        pthread_cond_signal(&ingest->work);
+    }
     /* The committer keeps the deadline, also for us: it may be using the events until it says so. */
     while (!ticket.done) {
         pthread_cond_wait(&ticket.wake, &ingest->lock);
@@ -135,29 +121,50 @@ enum err ingest_record(struct ingest *ingest, int64_t workspace_id, struct event
     return ticket.result;
 }
 
-/* ---- the committer's side ---- */
+/* ---- the committers' side ---- */
 
-/* Wait for work and take the tickets of one batch off the queue: NULL when it is time to stop and
- * nothing is left. */
+/* Sleep until it is this committer's turn; false when it is time to stop and nothing is left. The lock
+ * is held. */
+static bool await_turn(struct ingest *ingest)
+{
+    for (;;) {
+        if (!ingest->first) {
+            if (ingest->stopping) {
+                return false;
+            }
+            pthread_cond_wait(&ingest->work, &ingest->lock);
+            continue;
+        }
+        int64_t patient_until_us = ingest->first->queued_us + PATIENCE_MS * 1000;
+        if (ingest->busy == 0 || ingest->waiting_events >= PARALLEL_EVENTS ||
+            clock_monotonic_us() >= patient_until_us) {
+            return true;
+        }
+        struct timespec until = clock_timespec(patient_until_us);
+        pthread_cond_timedwait(&ingest->work, &ingest->lock, &until);
+    }
+}
+
+/* Wait for work and take the tickets of one batch off the queue: NULL at the end. */
 static struct ticket *take_tickets(struct ingest *ingest)
 {
     pthread_mutex_lock(&ingest->lock);
-    while (!ingest->first && !ingest->stopping) {
-        pthread_cond_wait(&ingest->work, &ingest->lock);
-    }
-    struct ticket *taken = ingest->first;
+    struct ticket *taken = await_turn(ingest) ? ingest->first : NULL;
     struct ticket **end = &ingest->first;
     size_t events = 0;
     while (*end && (events == 0 || events + (*end)->count <= (size_t)ingest->config->ingest_batch_events)) {
         events += (*end)->count;
         end = &(*end)->next;
     }
-    ingest->first = *end;
-    if (!ingest->first) {
-        ingest->last = &ingest->first;
-    }
     if (taken) {
+        ingest->first = *end;
+        ingest->last = ingest->first ? ingest->last : &ingest->first;
         *end = NULL;
+        ingest->waiting_events -= events;
+        ingest->busy++;
+        if (ingest->first) {
+            pthread_cond_signal(&ingest->work); /* more than one batch: another may begin */
+        }
     }
     pthread_mutex_unlock(&ingest->lock);
     return taken;
@@ -181,7 +188,7 @@ static void finish_tickets(struct ingest *ingest, struct ticket *tickets, enum e
     pthread_mutex_lock(&ingest->lock);
     while (tickets) {
         struct ticket *next = tickets->next;
-        ingest->queued_events -= tickets->count;
+        ingest->held_events -= tickets->count;
         tickets->result = ticket_result(tickets, result);
         tickets->done = true;
         pthread_cond_signal(&tickets->wake);
@@ -212,206 +219,77 @@ static struct ticket *expire_tickets(struct ingest *ingest, struct ticket *ticke
     return kept;
 }
 
-/* Hold a shard number that no other connection holds. */
-static enum err take_shard(struct ingest *ingest)
-{
-    enum err e = pg_ready(ingest->pg);
-    if (e || ingest->shard_generation == pg_generation(ingest->pg)) {
-        return e;
-    }
-    for (int shard = 0; shard < SHARDS_MAX; shard++) {
-        struct pg_params params = {0};
-        PG_RESULT_AUTO result = NULL;
-        pg_int(&params, shard);
-        e = pg_query(ingest->pg, &TAKE_SHARD, &params, &result);
-        if (e) {
-            return e;
-        }
-        if (pg_get_bool(result, 0, 0)) {
-            ingest->shard = shard;
-            ingest->shard_generation = pg_generation(ingest->pg);
-            return ERR_OK;
-        }
-    }
-    return ERR_INTERNAL;
-}
-
-static bool fill_columns(struct ingest *ingest, const struct entry *entries, size_t count,
-                         struct pg_params *params)
-{
-    struct pg_array *columns = ingest->columns;
-    bool fits = true;
-    for (int c = 0; c < COLUMNS; c++) {
-        pg_array_start(&columns[c], COLUMN_TYPES[c]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct event *event = entries[i].event;
-        pg_array_int(&columns[WORKSPACE], entries[i].workspace_id);
-        pg_array_bytes(&columns[ID], event->id, event->id_length);
-        pg_array_bytes(&columns[TYPE], event->type, event->type_length);
-        pg_array_bytes(&columns[VALUE], event->value, event->value_length);
-        pg_array_bytes(&columns[USER], event->user_id, event->user_id_length);
-        if (event->metadata) {
-            pg_array_bytes(&columns[METADATA], event->metadata, event->metadata_length);
-        } else {
-            pg_array_null(&columns[METADATA]);
-        }
-        pg_array_time(&columns[OCCURRED], event->occurred_us);
-        pg_array_bytes(&columns[RECEIPT], event->receipt, sizeof(event->receipt));
-    }
-    for (int c = 0; c < COLUMNS; c++) {
-        pg_array_param(params, &columns[c]);
-        fits = fits && !columns[c].buf.overflow;
-    }
-    return fits;
-}
-
-/* Rows are {place, ours, time}, the place counted from 1. */
-static void take_fates(const PGresult *result, struct event *const *events)
-{
-    for (int i = 0; i < PQntuples(result); i++) {
-        struct event *event = events[pg_get_int(result, i, 0) - 1];
-        if (!PQgetisnull(result, i, 2)) {
-            event->fate = pg_get_bool(result, i, 1) ? EVENT_RECORDED : EVENT_DUPLICATE;
-            event->occurred_us = pg_get_int(result, i, 2);
-        }
-    }
-}
-
-/* Ask for the ids whose fate the batch's snapshot could not show. What is still not there then has
- * no open workspace to be in. */
-static enum err settle(struct ingest *ingest, const struct entry *entries, size_t count)
-{
-    struct pg_array *columns = ingest->columns;
-    struct pg_params params = {0};
-    PG_RESULT_AUTO result = NULL;
-    struct event **open = mem_zalloc(count, sizeof(*open));
-    size_t open_count = 0;
-
-    pg_array_start(&columns[WORKSPACE], PG_TYPE_INT8);
-    pg_array_start(&columns[ID], PG_TYPE_TEXT);
-    pg_array_start(&columns[RECEIPT], PG_TYPE_UUID);
-    for (size_t i = 0; i < count; i++) {
-        struct event *event = entries[i].event;
-        if (event->fate == EVENT_PENDING) {
-            pg_array_int(&columns[WORKSPACE], entries[i].workspace_id);
-            pg_array_bytes(&columns[ID], event->id, event->id_length);
-            pg_array_bytes(&columns[RECEIPT], event->receipt, sizeof(event->receipt));
-            open[open_count++] = event;
-        }
-    }
-    enum err e = ERR_OK;
-    if (open_count) {
-        pg_array_param(&params, &columns[WORKSPACE]);
-        pg_array_param(&params, &columns[ID]);
-        pg_array_param(&params, &columns[RECEIPT]);
-        e = pg_query(ingest->pg, &SETTLE, &params, &result);
-        if (!e) {
-            take_fates(result, open);
-        }
-        for (size_t i = 0; !e && i < open_count; i++) {
-            if (open[i]->fate == EVENT_PENDING) {
-                open[i]->fate = EVENT_HOMELESS;
-            }
-        }
-    }
-    free(open);
-    return e;
-}
-
-/* One attempt at one statement. */
-static enum err commit_once(struct ingest *ingest, const struct entry *entries, size_t count)
-{
-    struct pg_params params = {0};
-    PG_RESULT_AUTO result = NULL;
-    enum err e = take_shard(ingest);
-    if (e) {
-        return e;
-    }
-    if (!fill_columns(ingest, entries, count, &params)) {
-        return ERR_TOO_LARGE;
-    }
-    pg_int(&params, ingest->shard);
-    e = pg_query(ingest->pg, &RECORD, &params, &result);
-    if (e) {
-        return e;
-    }
-    struct event **events = mem_alloc(count * sizeof(*events));
-    for (size_t i = 0; i < count; i++) {
-        events[i] = entries[i].event;
-    }
-    take_fates(result, events);
-    free(events);
-    return settle(ingest, entries, count);
-}
-
-/* Record `entries`, in halves when they are too much for one statement or hold a row that PostgreSQL
- * refuses; that one is found. The depth is that of halving a batch. */
-static enum err commit(struct ingest *ingest, const struct entry *entries, size_t count)
-{
-    enum err e = commit_once(ingest, entries, count);
-    if (e != ERR_INVALID && e != ERR_CONFLICT && e != ERR_TOO_LARGE) {
-        return e;
-    }
-    if (count == 1) {
-        entries[0].event->fate = EVENT_REFUSED;
-        return ERR_OK;
-    }
-    e = commit(ingest, entries, count / 2);
-    return e ? e : commit(ingest, entries + count / 2, count - count / 2);
-}
-
-static size_t gather(struct ingest *ingest, const struct ticket *tickets)
+static size_t gather(struct crew *crew, const struct ticket *tickets)
 {
     size_t count = 0;
     for (const struct ticket *t = tickets; t; t = t->next) {
         count += t->count;
     }
-    if (count > ingest->entries_capacity) {
-        ingest->entries = mem_resize(ingest->entries, count * sizeof(*ingest->entries));
-        ingest->entries_capacity = count;
+    if (count > crew->entries_capacity) {
+        crew->entries = mem_resize(crew->entries, count * sizeof(*crew->entries));
+        crew->entries_capacity = count;
     }
     size_t n = 0;
     for (const struct ticket *t = tickets; t; t = t->next) {
         for (size_t i = 0; i < t->count; i++) {
             t->events[i].fate = EVENT_PENDING;
-            ingest->entries[n++] = (struct entry){t->workspace_id, &t->events[i]};
+            crew->entries[n] = (struct committer_entry){t->workspace_id, &t->events[i], n};
+            n++;
         }
     }
     return count;
 }
 
-static void count_fates(struct ingest *ingest, size_t count)
+static void count_fates(struct crew *crew, size_t count)
 {
+    struct metrics *metrics = crew->ingest->metrics;
     uint64_t recorded = 0, duplicates = 0, refused = 0;
     for (size_t i = 0; i < count; i++) {
-        refused += ingest->entries[i].event->fate == EVENT_REFUSED;
-        recorded += ingest->entries[i].event->fate == EVENT_RECORDED;
-        duplicates += ingest->entries[i].event->fate == EVENT_DUPLICATE;
+        refused += crew->entries[i].event->fate == EVENT_REFUSED;
+        recorded += crew->entries[i].event->fate == EVENT_RECORDED;
+        duplicates += crew->entries[i].event->fate == EVENT_DUPLICATE;
     }
     if (refused) {
         log_warn("PostgreSQL refused %llu of %zu events, the last with SQLSTATE %s",
-                 (unsigned long long)refused, count, pg_sqlstate(ingest->pg));
+                 (unsigned long long)refused, count, committer_sqlstate(crew->committer));
     }
     log_debug("committed %zu events: %llu recorded, %llu duplicates", count, (unsigned long long)recorded,
               (unsigned long long)duplicates);
-    atomic_fetch_add(&ingest->metrics->events_recorded, recorded);
-    atomic_fetch_add(&ingest->metrics->events_duplicate, duplicates);
-    atomic_fetch_add(&ingest->metrics->ingest_batches, 1);
+    atomic_fetch_add(&metrics->events_recorded, recorded);
+    atomic_fetch_add(&metrics->events_duplicate, duplicates);
+    atomic_fetch_add(&metrics->ingest_batches, 1);
+}
+
+/* PostgreSQL refuses something in this batch: find it, ticket by ticket. */
+static void sift_tickets(struct crew *crew, struct ticket *tickets)
+{
+    while (tickets) {
+        struct ticket *ticket = tickets;
+        tickets = ticket->next;
+        ticket->next = NULL;
+        size_t count = gather(crew, ticket);
+        enum err e = committer_sift(crew->committer, crew->entries, count, ticket->deadline_us);
+        count_fates(crew, count);
+        finish_tickets(crew->ingest, ticket, e);
+    }
 }
 
 /* Bring one batch to its end, whatever happens on the way. */
-static void work_off(struct ingest *ingest, struct ticket *tickets)
+static void work_off(struct crew *crew, struct ticket *tickets)
 {
     while (tickets) {
-        size_t count = gather(ingest, tickets);
-        enum err e = commit(ingest, ingest->entries, count);
-        if (e != ERR_UNAVAILABLE) {
-            count_fates(ingest, count);
-            finish_tickets(ingest, tickets, e);
+        size_t count = gather(crew, tickets);
+        enum err e = committer_record(crew->committer, crew->entries, count);
+        if (e == ERR_INVALID) {
+            sift_tickets(crew, tickets);
             return;
         }
-        tickets = expire_tickets(ingest, tickets);
+        if (e != ERR_UNAVAILABLE) {
+            count_fates(crew, count);
+            finish_tickets(crew->ingest, tickets, e);
+            return;
+        }
+        tickets = expire_tickets(crew->ingest, tickets);
         if (tickets) {
             struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
             nanosleep(&pause, NULL);
@@ -419,12 +297,16 @@ static void work_off(struct ingest *ingest, struct ticket *tickets)
     }
 }
 
-static void *run_committer(void *argument)
+static void *run_crew(void *argument)
 {
-    struct ingest *ingest = argument;
+    struct crew *crew = argument;
+    struct ingest *ingest = crew->ingest;
     struct ticket *tickets;
     while ((tickets = take_tickets(ingest))) {
-        work_off(ingest, tickets);
+        work_off(crew, tickets);
+        pthread_mutex_lock(&ingest->lock);
+        ingest->busy--;
+        pthread_mutex_unlock(&ingest->lock);
     }
     log_thread_end();
     return NULL;
@@ -436,20 +318,17 @@ struct ingest *ingest_start(const struct config *config, struct metrics *metrics
     ingest->config = config;
     ingest->metrics = metrics;
     ingest->last = &ingest->first;
-    ingest->options = (struct pg_options){
-        .url = config->database_url,
-        .application_name = "tallygate-ingest",
-        .connect_timeout_s = config->database_connect_timeout_s,
-        .statement_timeout_ms = config->database_timeout_ms,
-    };
-    ingest->pg = pg_new(&ingest->options);
-    for (int c = 0; c < COLUMNS; c++) {
-        pg_array_init(&ingest->columns[c], COLUMN_MAX_BYTES);
-    }
+    ingest->crews_count = (size_t)config->ingest_committers;
+    ingest->crews = mem_zalloc(ingest->crews_count, sizeof(*ingest->crews));
     pthread_mutex_init(&ingest->lock, NULL);
-    pthread_cond_init(&ingest->work, NULL);
-    if (pthread_create(&ingest->thread, NULL, run_committer, ingest) != 0) {
-        return NULL; /* the worker ends on this; nothing to tidy */
+    cond_init_monotonic(&ingest->work);
+    for (size_t i = 0; i < ingest->crews_count; i++) {
+        struct crew *crew = &ingest->crews[i];
+        crew->ingest = ingest;
+        crew->committer = committer_new(config);
+        if (pthread_create(&crew->thread, NULL, run_crew, crew) != 0) {
+            return NULL; /* the worker ends on this; nothing to tidy */
+        }
     }
     return ingest;
 }
@@ -461,14 +340,14 @@ void ingest_stop(struct ingest *ingest)
     }
     pthread_mutex_lock(&ingest->lock);
     ingest->stopping = true;
-    pthread_cond_signal(&ingest->work);
+    pthread_cond_broadcast(&ingest->work);
     pthread_mutex_unlock(&ingest->lock);
-    pthread_join(ingest->thread, NULL);
-    pg_free(ingest->pg);
-    for (int c = 0; c < COLUMNS; c++) {
-        pg_array_free(&ingest->columns[c]);
+    for (size_t i = 0; i < ingest->crews_count; i++) {
+        pthread_join(ingest->crews[i].thread, NULL);
+        committer_free(ingest->crews[i].committer);
+        free(ingest->crews[i].entries);
     }
-    free(ingest->entries);
+    free(ingest->crews);
     pthread_cond_destroy(&ingest->work);
     pthread_mutex_destroy(&ingest->lock);
     free(ingest);

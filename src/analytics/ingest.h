@@ -15,10 +15,10 @@
 
 struct ingest;
 
-/* Starts the committer thread, which inherits the caller's signal mask. NULL when the kernel
+/* Starts the committer threads, which inherit the caller's signal mask. NULL when the kernel
  * refuses a thread. Both arguments must outlive it. */
 struct ingest *ingest_start(const struct config *config, struct metrics *metrics);
-/* Commit what still waits, stop the thread and free. No request may be inside ingest_record(). */
+/* Commit what still waits, stop the threads and free. No request may be inside ingest_record(). */
 void ingest_stop(struct ingest *ingest);
 
 /* Record `count` events in `workspace_id` and wait until each one's fate is durable; fills in fate

@@ -23,6 +23,7 @@ enum setting_type {
     TYPE_INT,
     TYPE_BOOL,
     TYPE_LEVEL,
+    TYPE_SPAN,
 };
 
 struct setting {
@@ -79,14 +80,26 @@ static const struct setting SETTINGS[] = {
      "limit on connecting to Redis and on one command, in milliseconds"},
     {"ingest_queue_events", TYPE_INT, AT(ingest_queue_events), "20000", 1000, 1000000, NULL,
      "events that may wait in one worker; past that, recording answers 503"},
+    {"ingest_committers", TYPE_INT, AT(ingest_committers), "2", 1, 16, NULL,
+     "transactions that one worker has under way at once; each holds one PostgreSQL connection"},
     {"ingest_batch_events", TYPE_INT, AT(ingest_batch_events), "2000", 1, 10000, NULL,
      "events that one transaction records at the most, but at least one request's"},
     {"ingest_wait_ms", TYPE_INT, AT(ingest_wait_ms), "5000", 100, 60000, NULL,
      "how long recording waits for the database before it answers 503, in milliseconds"},
+    {"events_partition", TYPE_SPAN, AT(events_partition), "month", 0, 0, NULL,
+     "month or day: how much time one partition of the events holds; day for many millions a day"},
 };
 /* clang-format on */
 
 static const char *const LEVELS[] = {"error", "warn", "info", "debug"};
+static const char *const SPANS[] = {"month", "day"};
+
+/* The words that a setting of this type may be, in the order of their numbers; NULL for other types. */
+static const char *const *words_of(enum setting_type type, size_t *ret_count)
+{
+    *ret_count = type == TYPE_LEVEL ? ARRAY_SIZE(LEVELS) : type == TYPE_SPAN ? ARRAY_SIZE(SPANS) : 0;
+    return type == TYPE_LEVEL ? LEVELS : type == TYPE_SPAN ? SPANS : NULL;
+}
 
 static bool fail(char *ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -151,14 +164,17 @@ static bool set_value(struct config *config, const struct setting *setting, cons
         snprintf(reason, reason_size, "must be yes or no");
         return yes || no;
     }
-    if (setting->type == TYPE_LEVEL) {
-        for (size_t i = 0; i < ARRAY_SIZE(LEVELS); i++) {
-            if (strcmp(LEVELS[i], value) == 0) {
-                *number = (int64_t)i;
-                return true;
-            }
+    size_t count;
+    const char *const *words = words_of(setting->type, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(words[i], value) == 0) {
+            *number = (int64_t)i;
+            return true;
         }
-        snprintf(reason, reason_size, "must be error, warn, info or debug");
+    }
+    if (words) {
+        snprintf(reason, reason_size, "must be %s",
+                 setting->type == TYPE_LEVEL ? "error, warn, info or debug" : "month or day");
         return false;
     }
     char *end;
@@ -334,10 +350,12 @@ void config_show(const struct config *config, FILE *out)
             continue;
         }
         int64_t number = *(const int64_t *)at;
+        size_t count;
+        const char *const *words = words_of(setting->type, &count);
         if (setting->type == TYPE_BOOL) {
             fprintf(out, "%s\n", number ? "yes" : "no");
-        } else if (setting->type == TYPE_LEVEL) {
-            fprintf(out, "%s\n", LEVELS[number]);
+        } else if (words) {
+            fprintf(out, "%s\n", words[number]);
         } else {
             fprintf(out, "%lld\n", (long long)number);
         }

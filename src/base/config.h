@@ -15,6 +15,8 @@
 
 enum { CONFIG_SECRET_MAX = 512, CONFIG_ERROR_SIZE = 512 };
 
+enum config_span { CONFIG_MONTH, CONFIG_DAY };
+
 struct config {
     char *database_url;
     char *redis_url;
@@ -38,8 +40,10 @@ struct config {
     int64_t database_connect_timeout_s;
     int64_t redis_timeout_ms;
     int64_t ingest_queue_events;
+    int64_t ingest_committers;
     int64_t ingest_batch_events;
     int64_t ingest_wait_ms;
+    int64_t events_partition; /* enum config_span */
 
     /* Not a setting: what secret_key_file holds. */
     uint8_t secret[CONFIG_SECRET_MAX];

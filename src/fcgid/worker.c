@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "analytics/ingest.h"
+#include "analytics/upkeep.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -52,7 +53,7 @@ enum {
     THREAD_STACK_BYTES = 1024 * 1024,
     HOUSEKEEPING_MS = 250, /* a revocation is known everywhere well within a second */
     KEYS_EVERY_S = 30,
-    UPKEEP_EVERY_S = 600,
+    PRUNE_EVERY_S = 600,
     REFUSED_PAUSE_MS = 50,
     LONGEST_SLEEP_MS = 1000,
 };
@@ -73,8 +74,6 @@ struct worker {
     int running;    /* request threads */
     bool housekept; /* the housekeeper made its first round */
 };
-
-static const struct pg_statement PARTITIONS = {"worker_partitions", "SELECT ensure_event_partitions()"};
 
 /* ---- request threads ---- */
 
@@ -160,7 +159,8 @@ struct housekeeping {
     bool schema_fits;
     bool schema_told;
     int64_t keys_at_us;
-    int64_t upkeep_at_us;
+    int64_t prune_at_us;
+    struct upkeep upkeep;
 };
 
 /* Nothing is served before the schema is known to fit: without keys every route that needs the
@@ -192,15 +192,13 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
     if (now_us >= state->keys_at_us && keyring_load(worker->keyring, state->pg) == ERR_OK) {
         state->keys_at_us = now_us + KEYS_EVERY_S * USEC_PER_SEC;
     }
-    if (now_us >= state->upkeep_at_us) {
-        enum err e = ERR_OK;
+    if (worker->options->pool == POOL_INGEST) {
+        upkeep_run(&state->upkeep, worker->options->config, state->pg);
+    }
+    if (worker->options->pool == POOL_AUTH && now_us >= state->prune_at_us) {
         bool more = false;
-        if (worker->options->pool == POOL_INGEST) {
-            e = pg_query(state->pg, &PARTITIONS, NULL, NULL);
-        } else if (worker->options->pool == POOL_AUTH) {
-            e = session_prune(state->pg, &more);
-        }
-        state->upkeep_at_us = now_us + (more ? 0 : e ? 1 : UPKEEP_EVERY_S) * USEC_PER_SEC;
+        enum err e = session_prune(state->pg, &more);
+        state->prune_at_us = now_us + (more ? 0 : e ? 1 : PRUNE_EVERY_S) * USEC_PER_SEC;
     }
 }
 

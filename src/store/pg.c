@@ -190,14 +190,14 @@ static PGresult *receive(struct pg *pg, int64_t deadline_us);
 
 /* Session settings: ours for every connection, whatever the database's defaults are. An answer
  * that says "recorded" means durable, so asynchronous commit is switched off where a default has
- * it on; a stronger setting stays. */
+ * it on; a stronger setting stays. Our statements are short: compiling one takes longer than it runs. */
 static bool set_up_session(struct pg *pg, int64_t deadline_us)
 {
     char sql[512];
     snprintf(
         sql, sizeof(sql),
         "SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = "
-        "60000; SET timezone = 'UTC'; SET search_path = public; SET client_encoding = 'UTF8'; "
+        "60000; SET timezone = 'UTC'; SET jit = off; SET search_path = public; SET client_encoding = 'UTF8'; "
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = "
         "'off'",
         (long long)pg->options->statement_timeout_ms, (long long)pg->options->statement_timeout_ms);

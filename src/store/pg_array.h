@@ -12,7 +12,13 @@
 #include "base/buf.h"
 #include "store/pg.h"
 
-enum pg_type { PG_TYPE_INT8 = 20, PG_TYPE_TEXT = 25, PG_TYPE_TIMESTAMPTZ = 1184, PG_TYPE_UUID = 2950 };
+enum pg_type {
+    PG_TYPE_BOOL = 16,
+    PG_TYPE_INT8 = 20,
+    PG_TYPE_TEXT = 25,
+    PG_TYPE_TIMESTAMPTZ = 1184,
+    PG_TYPE_UUID = 2950
+};
 
 struct pg_array {
     struct buf buf;

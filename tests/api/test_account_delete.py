@@ -19,7 +19,8 @@ ROUTES = [
     ("GET", "/analytics/reports/daily", None),
     ("DELETE", "/auth/users/{id}", None),
 ]
-TABLES = ["events", "event_ids", "rollup_hour", "rollup_user_day"]
+TABLES = ["events", "event_ids", "rollup_hour", "rollup_day", "rollup_user_day", "active_days", "active_days_new",
+          "active_gaps", "late_events"]
 
 
 @pytest.fixture

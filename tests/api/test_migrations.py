@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """tallygatectl migrate, in databases of its own, and programs on a schema that does not fit."""
+import datetime
 import re
 import subprocess
 
@@ -227,7 +228,23 @@ def months(postgres, first, last):
 
 def test_partitions_are_made_ahead(stack):
     there = partitions(stack.postgres)
-    assert months(stack.postgres, "-400 days", "3 months") | {"events_default"} == there
+    assert months(stack.postgres, "0", "3 months") | {"events_default"} <= there
+
+
+def test_partitions_by_day(make_stack):
+    """Also for late events, when they come; and a month that was begun in days goes on in days."""
+    stack = make_stack(events_partition="day")
+    user = stack.new_user()
+    old = (datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=100)).replace(microsecond=0)
+    today = user.record()["id"]
+    late = user.record(timestamp=old.isoformat())["id"]
+    where = "SELECT tableoid::regclass::text FROM events WHERE id = %s"
+    assert stack.postgres.value(where, today) == stack.postgres.value(
+        "SELECT 'events_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM_DD')")
+    wait_for(lambda: stack.postgres.value(where, late) == f"events_{old:%Y_%m_%d}", 30, "the late event's partition")
+    assert stack.postgres.value("SELECT ensure_event_partition(%s::date, 'month')", old + datetime.timedelta(days=1)) is True
+    days = [name for name in partitions(stack.postgres) if re.match(r"^events_\d{4}_\d\d_\d\d$", name)]
+    assert len(days) == 1 + 14 + 2, sorted(days)
 
 
 def test_events_go_into_the_partition_of_their_month(stack, user):
@@ -242,9 +259,9 @@ def test_strays_are_caught_and_move_into_their_partition(database):
                    "VALUES (1, now() + interval '10 years', 'stray', 'x', 1, 'u')")
     where = "SELECT tableoid::regclass::text FROM events WHERE id = 'stray'"
     assert database.value(where) == "events_default"
-    assert database.value("SELECT ensure_event_partition((now() + interval '10 years')::date)") is True
+    assert database.value("SELECT ensure_event_partitions('month')") > 0
     assert re.match(r"^events_20\d\d_\d\d$", database.value(where))
-    assert database.value("SELECT ensure_event_partition((now() + interval '10 years')::date)") is False
+    assert database.value("SELECT ensure_event_partitions('month')") == 0
 
 
 def test_a_missing_partition_is_made_again(make_stack):

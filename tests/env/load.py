@@ -8,6 +8,7 @@ import http.client
 import json
 import threading
 
+from env import consistency
 from env.http import tls_context
 
 MOST_EVENTS = 60000  # of one load, whatever happens
@@ -83,8 +84,6 @@ class Load:
         assert len(stored) == len(set(stored))
         assert set(self.acknowledged) <= set(stored)
         assert set(stored) <= self.sent
-        for table in ("rollup_hour", "rollup_user_day"):
-            rolled = postgres.value(f"SELECT sum(events) FROM {table} WHERE workspace_id = %s", workspace)
-            assert rolled == len(stored), table
+        consistency.check(postgres, workspace)
         metrics = self.user.get("/analytics/metrics").json()
         assert metrics["total_metrics"] == len(stored)

@@ -3,6 +3,8 @@
 
 #include "base/json.h"
 
+enum { OVER_AFTER_S = 3600 };
+
 static void set(struct period *period, int64_t start_us, int64_t days)
 {
     period->days = days;
@@ -11,16 +13,54 @@ static void set(struct period *period, int64_t start_us, int64_t days)
     clock_format_date(period->start_us, period->start_date);
 }
 
-void period_last_days(struct period *ret_period, int64_t days)
+static int64_t today_us(void)
 {
     int64_t now_us = clock_now_us();
-    int64_t today_us = now_us - now_us % USEC_PER_DAY;
-    set(ret_period, today_us - (days - 1) * USEC_PER_DAY, days);
+    return now_us - now_us % USEC_PER_DAY;
+}
+
+void period_last_days(struct period *ret_period, int64_t days)
+{
+    set(ret_period, today_us() - (days - 1) * USEC_PER_DAY, days);
 }
 
 void period_day(struct period *ret_period, int64_t day_us)
 {
     set(ret_period, day_us, 1);
+}
+
+enum err period_read(struct problem *problem, const struct value values[PERIOD_FIELDS_COUNT],
+                     int64_t default_days, struct period *ret_period)
+{
+    const struct value *days = &values[PERIOD_DAYS], *start = &values[PERIOD_START],
+                       *end = &values[PERIOD_END];
+    if (!start->present && !end->present) {
+        period_last_days(ret_period, days->present ? days->integer : default_days);
+        return ERR_OK;
+    }
+    if (days->present) {
+        return problem_field(problem, "days", "conflict", "does not go together with start and end");
+    }
+    if (!start->present) {
+        return problem_field(problem, "start", "required", "is required where end is given");
+    }
+    int64_t last_us = end->present ? end->integer : today_us();
+    if (last_us < start->integer) {
+        return problem_field(problem, end->present ? "end" : "start", "out_of_range",
+                             end->present ? "must not lie before start" : "must not lie after today");
+    }
+    int64_t span = (last_us - start->integer) / USEC_PER_DAY + 1;
+    if (span > PERIOD_DAYS_MAX) {
+        return problem_field(problem, "start", "out_of_range", "must lie at most %d days before end",
+                             PERIOD_DAYS_MAX - 1);
+    }
+    set(ret_period, start->integer, span);
+    return ERR_OK;
+}
+
+bool period_is_over(const struct period *period)
+{
+    return period->end_us + OVER_AFTER_S * USEC_PER_SEC <= clock_now_us();
 }
 
 void period_params(const struct period *period, struct pg_params *params)

@@ -15,12 +15,13 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/gate.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "http/cors.h"
 #include "identity/bearer.h"
 
-enum { KEEP_BYTES = 64 * 1024 };
+enum { KEEP_BYTES = 64 * 1024, LARGE_BODY_BYTES = 256 * 1024 };
 
 static enum err check_media_type(struct request *request)
 {
@@ -38,9 +39,28 @@ static enum err check_media_type(struct request *request)
     return ERR_OK;
 }
 
+/* A large body takes some three times its size in memory until it is answered. */
+static bool enter_large(struct dispatcher *dispatcher, struct request *request)
+{
+    const struct services *services = &dispatcher->services;
+    const char *length = request_variable(request, "CONTENT_LENGTH");
+    bool large = services->large_bodies && length && strtoll(length, NULL, 10) > LARGE_BODY_BYTES;
+    if (!large) {
+        return true;
+    }
+    int64_t deadline_us = clock_monotonic_us() + services->config->ingest_wait_ms * 1000;
+    dispatcher->holds_large = gate_enter(services->large_bodies, deadline_us);
+    return dispatcher->holds_large;
+}
+
 static enum err take_body(struct dispatcher *dispatcher, struct request *request)
 {
     size_t max_bytes = request->route ? request->route->body_max_bytes : 0;
+    if (max_bytes && !enter_large(dispatcher, request)) {
+        (void)fcgi_read_body(dispatcher->fcgi, 0, &dispatcher->request_body);
+        return problem_say(&request->problem, ERR_UNAVAILABLE,
+                           "Too many large bodies at once. Send it again.");
+    }
     enum err e = fcgi_read_body(dispatcher->fcgi, max_bytes, &dispatcher->request_body);
     if (e == ERR_TOO_LARGE && max_bytes == 0) {
         return ERR_OK; /* a body where none is expected is read and ignored */
@@ -146,4 +166,8 @@ void dispatch(struct dispatcher *dispatcher)
     buf_trim(&dispatcher->request_body, KEEP_BYTES);
     buf_trim(&dispatcher->response_body, KEEP_BYTES);
     arena_reset(&dispatcher->arena);
+    if (dispatcher->holds_large) {
+        gate_leave(dispatcher->services.large_bodies);
+        dispatcher->holds_large = false;
+    }
 }

@@ -18,6 +18,7 @@ struct dispatcher {
     struct arena arena;
     struct buf request_body;
     struct buf response_body;
+    bool holds_large; /* a place at services.large_bodies */
 };
 
 /* Serve the request that fcgi_accept() took, and end it. */

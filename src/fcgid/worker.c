@@ -34,6 +34,7 @@
 #include "analytics/ingest.h"
 #include "analytics/upkeep.h"
 #include "base/clock.h"
+#include "base/gate.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "fcgid/dispatch.h"
@@ -56,6 +57,7 @@ enum {
     PRUNE_EVERY_S = 600,
     REFUSED_PAUSE_MS = 50,
     LONGEST_SLEEP_MS = 1000,
+    LARGE_BODIES = 4, /* at once in one ingest worker */
 };
 
 struct worker {
@@ -66,6 +68,7 @@ struct worker {
     struct revocations *revocations;
     struct token_cache *token_cache;
     struct ingest *ingest;
+    struct gate *large_bodies;
     int stop_event; /* readable once the worker stops */
     atomic_bool stopping;
 
@@ -120,6 +123,7 @@ static void *run_requests(void *argument)
                 .revocations = worker->revocations,
                 .token_cache = worker->token_cache,
                 .ingest = worker->ingest,
+                .large_bodies = worker->large_bodies,
             },
         .fcgi = fcgi_new(options->config->client_timeout_s),
     };
@@ -332,6 +336,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     }
     wait_for_first_round(&worker);
     if (options->pool == POOL_INGEST) {
+        worker.large_bodies = gate_new(LARGE_BODIES);
         worker.ingest = ingest_start(options->config, options->metrics);
         if (!worker.ingest) {
             log_error("the committer cannot start");
@@ -360,6 +365,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     }
     pthread_join(housekeeper, NULL);
     ingest_stop(worker.ingest);
+    gate_free(worker.large_bodies);
     token_cache_free(worker.token_cache);
     keyring_free(worker.keyring);
     revocations_free(worker.revocations);

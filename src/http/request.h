@@ -19,6 +19,7 @@
 #include "store/pg.h"
 #include "store/redis.h"
 
+struct gate;
 struct route;
 struct ingest;
 struct keyring;
@@ -38,6 +39,7 @@ struct services {
     struct revocations *revocations; /* shared */
     struct token_cache *token_cache; /* shared */
     struct ingest *ingest;           /* shared; NULL outside the ingest pool */
+    struct gate *large_bodies;       /* shared; NULL outside the ingest pool */
 };
 
 /* Who asks, as the access token says. */

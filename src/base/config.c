@@ -83,6 +83,8 @@ static const struct setting SETTINGS[] = {
      "events that one transaction records at the most, but at least one request's"},
     {"ingest_wait_ms", TYPE_INT, AT(ingest_wait_ms), "5000", 100, 60000, NULL,
      "how long recording waits for the database before it answers 503, in milliseconds"},
+    {"cache_unfinished_ms", TYPE_INT, AT(cache_unfinished_ms), "1000", 0, 1000, NULL,
+     "how long figures of a period that goes on may be shown again, in milliseconds; 0: never"},
 };
 /* clang-format on */
 

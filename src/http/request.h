@@ -19,6 +19,7 @@
 #include "store/pg.h"
 #include "store/redis.h"
 
+struct cache;
 struct route;
 struct ingest;
 struct keyring;
@@ -37,6 +38,7 @@ struct services {
     struct keyring *keyring;         /* shared */
     struct revocations *revocations; /* shared */
     struct token_cache *token_cache; /* shared */
+    struct cache *cache;             /* shared; NULL outside the api pool */
     struct ingest *ingest;           /* shared; NULL outside the ingest pool */
 };
 

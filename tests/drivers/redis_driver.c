@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * redis_driver URL TIMEOUT_MS - Redis connections as threads of one process have them, for
+ * redis_driver URL TIMEOUT_MS - connections to Redis as the threads of a process have them, for
  * tests/drivers/test_redis.py.
  *
- * A line is `N ping`, `N get KEY MAX_BYTES` or `N set KEY VALUE TTL_MS`, with N the number of the connection
- * and keys and values in hex. The answer is `RESULT MICROSECONDS [VALUE]`.
+ * A line is `N ping`, `N get KEY MAX_BYTES` or `N set KEY VALUE TTL_MS`, with N the number of the
+ * connection, and keys and values in hex. What comes back is `RESULT MICROSECONDS VALUE`.
  */
 #include <signal.h>
 #include <stdio.h>

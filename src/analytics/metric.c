@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "analytics/metric.h"
 
+#include "analytics/answer.h"
 #include "analytics/period.h"
 #include "base/json.h"
+#include "http/sparse.h"
 #include "http/validate.h"
 #include "queries.h"
 
@@ -54,34 +56,63 @@ enum err metric_overview(struct request *request, struct response *response)
     return ERR_OK;
 }
 
-enum err metric_usage(struct request *request, struct response *response)
-{
-    enum { DEFAULT_DAYS = 7 };
-    const char *user_id = request_param(request, "user_id");
+struct usage {
+    const char *user_id;
     struct period period;
+};
+
+static enum err build_usage(struct request *request, void *argument, struct json_object **ret_answer)
+{
+    const struct usage *usage = argument;
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
 
-    enum err e = read_days(request, DEFAULT_DAYS, &period);
-    if (e) {
-        return e;
-    }
     pg_int(&params, request->principal.workspace_id);
-    period_params(&period, &params);
-    pg_text(&params, user_id);
-    e = pg_query(request->services->pg, &USAGE, &params, &result);
+    period_params(&usage->period, &params);
+    pg_text(&params, usage->user_id);
+    enum err e = pg_query(request->services->pg, &USAGE, &params, &result);
     if (e) {
         return e;
     }
-    JSON_AUTO answer = json_object_new_object();
-    json_add_string(answer, "user_id", user_id);
-    json_add_int(answer, "days", period.days);
+    struct json_object *answer = json_object_new_object();
+    json_add_string(answer, "user_id", usage->user_id);
+    json_add_int(answer, "days", usage->period.days);
     json_add_int(answer, "api_calls", pg_get_int(result, 0, 0));
     json_add_int(answer, "tool_executions", pg_get_int(result, 0, 1));
     json_add_number(answer, "total_cost", pg_get_text(result, 0, 2));
     json_add_int(answer, "sessions", pg_get_int(result, 0, 3));
     json_add_number(answer, "avg_session_duration", pg_get_text(result, 0, 4));
-    period_json(&period, answer);
-    response_json(response, 200, answer);
+    period_json(&usage->period, answer);
+    *ret_answer = answer;
     return ERR_OK;
+}
+
+enum err metric_usage(struct request *request, struct response *response)
+{
+    static const struct field QUERY[] = {
+        {"days", FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL},
+        {"fields", FIELD_STRING, 0, 1, SPARSE_TEXT_MAX, sparse_check},
+    };
+    enum { DAYS, FIELDS, COUNT, DEFAULT_DAYS = 7 };
+    struct usage usage = {.user_id = request_param(request, "user_id")};
+    struct value values[COUNT];
+    struct answer_key key;
+
+    enum err e = validate_query(request, QUERY, COUNT, values);
+    if (e) {
+        return e;
+    }
+    period_last_days(&usage.period, values[DAYS].present ? values[DAYS].integer : DEFAULT_DAYS);
+    answer_key_init(&key, request, "usage");
+    answer_key_text(&key, "user_id", usage.user_id);
+    answer_key_text(&key, "start", usage.period.start_date);
+    answer_key_int(&key, "days", usage.period.days);
+    struct answer_question question = {
+        .key = &key,
+        .finished = answer_is_finished(usage.period.end_us),
+        .build = build_usage,
+        .argument = &usage,
+        .fields = values[FIELDS].text,
+    };
+    return answer_cached(request, response, &question);
 }

@@ -12,7 +12,7 @@ WITH groups AS (
     WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int AND ($6::text IS NULL OR type = $6::text)
     GROUP BY 1
 )
-SELECT grouped, trim_scale(round(value, 6)), events
+SELECT grouped, trim_scale(CASE $4 WHEN 'avg' THEN round(value, 6) ELSE value END), events
 FROM groups
 WHERE $9::text IS NULL
 ORDER BY CASE $7 WHEN 'value' THEN value END NULLS LAST, CASE $7 WHEN '-value' THEN value END DESC NULLS LAST,

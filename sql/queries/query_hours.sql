@@ -13,7 +13,7 @@ WITH groups AS (
       AND hour < ($2::date + $3::int)::timestamp AT TIME ZONE 'UTC' AND ($6::text IS NULL OR type = $6::text)
     GROUP BY hour
 )
-SELECT grouped, trim_scale(round(value, 6)), events
+SELECT grouped, trim_scale(CASE $4 WHEN 'avg' THEN round(value, 6) ELSE value END), events
 FROM groups
 WHERE $5 = 'hour' AND $9::text IS NULL
 ORDER BY CASE $7 WHEN 'value' THEN value END NULLS LAST, CASE $7 WHEN '-value' THEN value END DESC NULLS LAST,

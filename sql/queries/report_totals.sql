@@ -3,9 +3,9 @@
 WITH days AS (
     SELECT day,
            sum(events) AS events,
-           count(DISTINCT user_id)::numeric AS users,
+           active_users($1, day, 1)::numeric AS users,
            coalesce(sum(total) FILTER (WHERE type = 'cost'), 0) AS cost
-    FROM rollup_user_day
+    FROM rollup_day
     WHERE workspace_id = $1 AND day >= $2::date - 1 AND day <= $2::date
     GROUP BY day
 ), pair AS (

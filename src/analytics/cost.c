@@ -3,16 +3,20 @@
 
 #include <string.h>
 
+#include "analytics/answer.h"
 #include "analytics/period.h"
+#include "analytics/rows.h"
 #include "base/crypto.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/utf8.h"
+#include "http/sparse.h"
 #include "http/validate.h"
 #include "queries.h"
 
 static const struct pg_statement TOTAL = {
     "cost_total",
-    "SELECT trim_scale(coalesce(sum(total), 0)), coalesce(sum(events), 0) FROM rollup_user_day "
+    "SELECT trim_scale(coalesce(sum(total), 0)), coalesce(sum(events), 0) FROM rollup_day "
     "WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int AND type = 'cost'"};
 static const struct pg_statement BY_DAY = {"cost_by_day", sql_cost_by_day};
 static const struct pg_statement BY_USER = {"cost_by_user", sql_cost_by_user};
@@ -66,78 +70,109 @@ static const char *check_group(const char *text, size_t length)
     return strcmp(text, "day") == 0 || strcmp(text, "user") == 0 ? NULL : "must be day or user";
 }
 
-static void add_items(struct request *request, struct json_object *answer, const PGresult *result,
-                      int64_t limit, const char *key_name)
+struct costs {
+    struct period period;
+    bool by_user;
+    int64_t limit;
+    const char *after_cost; /* of the cursor; NULL: from the first on */
+    const char *after_key;
+};
+
+static void add_items(struct request *request, const struct costs *costs, struct json_object *answer,
+                      const PGresult *result)
 {
-    struct json_object *items = json_object_new_array();
+    const struct row_column columns[] = {
+        {costs->by_user ? "user_id" : "day", ROW_TEXT}, {"cost", ROW_NUMBER}, {"events", ROW_NUMBER}};
     int rows = PQntuples(result);
-    int shown = rows > limit ? (int)limit : rows;
-    for (int i = 0; i < shown; i++) {
-        struct json_object *item = json_object_new_object();
-        json_object_object_add(item, key_name, json_object_new_string(pg_get_text(result, i, 0)));
-        json_add_number(item, "cost", pg_get_text(result, i, 1));
-        json_add_int(item, "events", pg_get_int(result, i, 2));
-        json_object_array_add(items, item);
-    }
-    json_add(answer, "items", items);
+    int shown = rows > costs->limit ? (int)costs->limit : rows;
+    json_add(answer, "items", rows_json(result, columns, ARRAY_SIZE(columns), shown));
     const char *next = rows > shown ? make_cursor(request->arena, pg_get_text(result, shown - 1, 1),
                                                   pg_get_text(result, shown - 1, 0))
                                     : NULL;
     json_add_string(answer, "next_cursor", next);
 }
 
-enum err cost_list(struct request *request, struct response *response)
+static enum err build(struct request *request, void *argument, struct json_object **ret_answer)
 {
-    static const struct field QUERY[] = {
-        {"days", FIELD_INTEGER, 0, 1, PERIOD_DAYS_MAX, NULL},
-        {"group_by", FIELD_STRING, 0, 1, 16, check_group},
-        {"limit", FIELD_INTEGER, 0, 1, 1000, NULL},
-        {"cursor", FIELD_STRING, 0, 1, CURSOR_MAX, check_cursor},
-    };
-    enum { DAYS, GROUP, LIMIT, CURSOR, COUNT, DEFAULT_DAYS = 30, DEFAULT_LIMIT = 100 };
-    struct value values[COUNT];
-    struct period period;
+    const struct costs *costs = argument;
     struct pg_params total_params = {0}, params = {0};
     PG_RESULT_AUTO total = NULL;
     PG_RESULT_AUTO rows = NULL;
-    const char *after_cost = NULL, *after_key = NULL;
 
-    enum err e = validate_query(request, QUERY, COUNT, values);
-    if (e) {
-        return e;
-    }
-    bool by_user = values[GROUP].present && strcmp(values[GROUP].text, "user") == 0;
-    int64_t limit = values[LIMIT].present ? values[LIMIT].integer : DEFAULT_LIMIT;
-    period_last_days(&period, values[DAYS].present ? values[DAYS].integer : DEFAULT_DAYS);
-    if (values[CURSOR].present) {
-        int64_t ignored;
-        read_cursor(request->arena, values[CURSOR].text, &after_cost, &after_key);
-        if (!by_user && !clock_parse_date(after_key, strlen(after_key), &ignored)) {
-            return problem_field(&request->problem, "cursor", "format", "is a cursor of another grouping");
-        }
-    }
     pg_int(&total_params, request->principal.workspace_id);
-    period_params(&period, &total_params);
-    e = pg_query(request->services->pg, &TOTAL, &total_params, &total);
+    period_params(&costs->period, &total_params);
+    enum err e = pg_query(request->services->pg, &TOTAL, &total_params, &total);
     if (e) {
         return e;
     }
     pg_int(&params, request->principal.workspace_id);
-    period_params(&period, &params);
-    pg_text(&params, after_cost);
-    pg_text(&params, after_key);
-    pg_int(&params, limit + 1); /* one more tells whether there is a next page */
-    e = pg_query(request->services->pg, by_user ? &BY_USER : &BY_DAY, &params, &rows);
+    period_params(&costs->period, &params);
+    pg_text(&params, costs->after_cost);
+    pg_text(&params, costs->after_key);
+    pg_int(&params, costs->limit + 1); /* one more tells whether there is a next page */
+    e = pg_query(request->services->pg, costs->by_user ? &BY_USER : &BY_DAY, &params, &rows);
     if (e) {
         return e;
     }
-    JSON_AUTO answer = json_object_new_object();
-    json_add_int(answer, "days", period.days);
-    period_json(&period, answer);
-    json_add_string(answer, "group_by", by_user ? "user" : "day");
+    struct json_object *answer = json_object_new_object();
+    json_add_int(answer, "days", costs->period.days);
+    period_json(&costs->period, answer);
+    json_add_string(answer, "group_by", costs->by_user ? "user" : "day");
     json_add_number(answer, "total_cost", pg_get_text(total, 0, 0));
     json_add_int(answer, "events", pg_get_int(total, 0, 1));
-    add_items(request, answer, rows, limit, by_user ? "user_id" : "day");
-    response_json(response, 200, answer);
+    add_items(request, costs, answer, rows);
+    *ret_answer = answer;
     return ERR_OK;
+}
+
+enum err cost_list(struct request *request, struct response *response)
+{
+    static const struct field QUERY[] = {
+        PERIOD_FIELDS,
+        SPARSE_FIELD,
+        {"group_by", FIELD_STRING, 0, 1, 16, check_group},
+        {"limit", FIELD_INTEGER, 0, 1, 1000, NULL},
+        {"cursor", FIELD_STRING, 0, 1, CURSOR_MAX, check_cursor},
+    };
+    enum {
+        FIELDS = PERIOD_FIELDS_COUNT,
+        GROUP,
+        LIMIT,
+        CURSOR,
+        COUNT,
+        DEFAULT_DAYS = 30,
+        DEFAULT_LIMIT = 100
+    };
+    struct value values[COUNT];
+    struct costs costs = {0};
+    struct answer_key key;
+
+    enum err e = validate_query(request, QUERY, COUNT, values);
+    e = e ? e : period_read(&request->problem, values, DEFAULT_DAYS, &costs.period);
+    if (e) {
+        return e;
+    }
+    costs.by_user = values[GROUP].present && strcmp(values[GROUP].text, "user") == 0;
+    costs.limit = values[LIMIT].present ? values[LIMIT].integer : DEFAULT_LIMIT;
+    if (values[CURSOR].present) {
+        int64_t ignored;
+        read_cursor(request->arena, values[CURSOR].text, &costs.after_cost, &costs.after_key);
+        if (!costs.by_user && !clock_parse_date(costs.after_key, strlen(costs.after_key), &ignored)) {
+            return problem_field(&request->problem, "cursor", "format", "is a cursor of another grouping");
+        }
+    }
+    answer_key_init(&key, request, "costs");
+    answer_key_period(&key, &costs.period);
+    answer_key_int(&key, "by_user", costs.by_user);
+    answer_key_int(&key, "limit", costs.limit);
+    answer_key_text(&key, "after_cost", costs.after_cost);
+    answer_key_text(&key, "after_key", costs.after_key);
+    struct answer_question question = {
+        .key = &key,
+        .finished = period_is_over(&costs.period),
+        .build = build,
+        .argument = &costs,
+        .fields = values[FIELDS].text,
+    };
+    return answer_cached(request, response, &question);
 }

@@ -16,6 +16,7 @@
 #include "http/problem.h"
 #include "http/request.h"
 #include "http/response.h"
+#include "http/validate.h"
 
 enum {
     EVENT_METADATA_MAX = 16 * 1024, /* bytes of compact JSON */
@@ -53,6 +54,9 @@ struct event {
     uint8_t receipt[16]; /* tells this attempt's row from an earlier one's */
     enum event_fate fate;
 };
+
+/* The rule for types. */
+field_check event_check_type;
 
 /* Check one JSON object and fill in an event. `prefix` as in validate_object(). */
 enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object,

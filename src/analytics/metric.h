@@ -16,7 +16,7 @@
 
 /* GET /analytics/metrics?days= */
 enum err metric_overview(struct request *request, struct response *response);
-/* GET /analytics/usage/{user_id}?days= */
+/* GET /analytics/usage/{user_id}?days=&fields= */
 enum err metric_usage(struct request *request, struct response *response);
 
 #endif

@@ -231,10 +231,12 @@ enum err query_run(struct request *request, struct response *response)
     answer_key_text(&key, "type", query.type);
     answer_key_text(&key, "order", query.order);
     answer_key_int(&key, "limit", query.limit);
-    return answer_cached(request, response,
-                         &(struct answer_question){.key = &key,
-                                                   .finished = period_is_over(&query.period),
-                                                   .build = build,
-                                                   .argument = &query,
-                                                   .fields = values[FIELDS].text});
+    struct answer_question question = {
+        .key = &key,
+        .finished = period_is_over(&query.period),
+        .build = build,
+        .argument = &query,
+        .fields = values[FIELDS].text,
+    };
+    return answer_cached(request, response, &question);
 }

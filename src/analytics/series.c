@@ -200,12 +200,13 @@ enum err series_by_type(struct request *request, struct response *response)
     answer_key_text(&key, "timezone", series.zone);
     answer_key_text(&key, "type", series.type);
     answer_key_int(&key, "limit", series.types);
-    return answer_cached(request, response,
-                         &(struct answer_question){.key = &key,
-                                                   /* a zone's day ends up to 12 hours after that of UTC */
-                                                   .finished = period_is_over(&series.period) &&
-                                                               strcmp(series.zone, "UTC") == 0,
-                                                   .build = build,
-                                                   .argument = &series,
-                                                   .fields = values[FIELDS].text});
+    /* The day of another zone may end half a day after that of UTC. */
+    struct answer_question question = {
+        .key = &key,
+        .finished = period_is_over(&series.period) && strcmp(series.zone, "UTC") == 0,
+        .build = build,
+        .argument = &series,
+        .fields = values[FIELDS].text,
+    };
+    return answer_cached(request, response, &question);
 }

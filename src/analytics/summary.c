@@ -84,10 +84,12 @@ enum err summary_show(struct request *request, struct response *response)
     struct answer_key key;
     answer_key_init(&key, request, "summary");
     answer_key_period(&key, &period);
-    return answer_cached(request, response,
-                         &(struct answer_question){.key = &key,
-                                                   .finished = period_is_over(&period),
-                                                   .build = build,
-                                                   .argument = &period,
-                                                   .fields = values[FIELDS].text});
+    struct answer_question question = {
+        .key = &key,
+        .finished = period_is_over(&period),
+        .build = build,
+        .argument = &period,
+        .fields = values[FIELDS].text,
+    };
+    return answer_cached(request, response, &question);
 }

@@ -88,6 +88,8 @@ static const struct setting SETTINGS[] = {
      "how long recording waits for the database before it answers 503, in milliseconds"},
     {"events_partition", TYPE_SPAN, AT(events_partition), "month", 0, 0, NULL,
      "month or day: how much time one partition of the events holds; day for many millions a day"},
+    {"cache_unfinished_ms", TYPE_INT, AT(cache_unfinished_ms), "1000", 0, 1000, NULL,
+     "how long figures of a period that goes on may be shown again, in milliseconds; 0: never"},
 };
 /* clang-format on */
 

@@ -44,6 +44,7 @@ struct config {
     int64_t ingest_batch_events;
     int64_t ingest_wait_ms;
     int64_t events_partition; /* enum config_span */
+    int64_t cache_unfinished_ms;
 
     /* Not a setting: what secret_key_file holds. */
     uint8_t secret[CONFIG_SECRET_MAX];

@@ -22,6 +22,9 @@ struct metrics {
     _Atomic uint64_t ingest_batches;    /* transactions that the committers made */
     _Atomic uint64_t token_cache_hits;  /* tokens that were known from an earlier request */
     _Atomic uint64_t token_cache_misses;
+    _Atomic uint64_t answer_cache_hits_process; /* answers that the worker had kept */
+    _Atomic uint64_t answer_cache_hits_redis;   /* answers that another one had kept */
+    _Atomic uint64_t answer_cache_misses;       /* answers that had to be made */
 };
 
 /* Map the memory behind `fd`, or make new memory when fd is -1 or does not fit. Returns NULL with

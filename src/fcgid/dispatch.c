@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "http/cors.h"
+#include "http/etag.h"
 #include "identity/bearer.h"
 
 enum { KEEP_BYTES = 64 * 1024, LARGE_BODY_BYTES = 256 * 1024 };
@@ -118,6 +119,17 @@ static void answer_problem(struct request *request, struct response *response, e
     }
 }
 
+/* Say who may keep the answer. */
+static void mark_storable(const struct request *request, struct response *response, enum err e)
+{
+    unsigned flags = request->route ? request->route->flags : 0;
+    if (!e && response->status == 200 && (flags & ROUTE_ETAG)) {
+        etag_apply(request, response);
+    } else if (e || (flags & (ROUTE_NO_STORE | ROUTE_ETAG))) {
+        response_header(response, "Cache-Control", "no-store");
+    }
+}
+
 static void count(struct metrics *metrics, int status)
 {
     int class = status / 100;
@@ -154,9 +166,7 @@ void dispatch(struct dispatcher *dispatcher)
     }
     cors_headers(&request, &response);
     response_header(&response, "traceparent", request.traceparent);
-    if (e || (request.route && (request.route->flags & ROUTE_NO_STORE))) {
-        response_header(&response, "Cache-Control", "no-store");
-    }
+    mark_storable(&request, &response, e);
     fcgi_write(dispatcher->fcgi, &response, strcmp(request.method, "HEAD") == 0);
     fcgi_finish(dispatcher->fcgi);
 

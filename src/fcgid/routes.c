@@ -8,7 +8,10 @@
 #include "analytics/cost.h"
 #include "analytics/event.h"
 #include "analytics/metric.h"
+#include "analytics/query.h"
 #include "analytics/report.h"
+#include "analytics/series.h"
+#include "analytics/summary.h"
 #include "base/mem.h"
 #include "fcgid/health.h"
 #include "identity/account.h"
@@ -31,10 +34,13 @@ const struct route ROUTES[] = {
 
     {"POST",   "/analytics/events",                USER,   POOL_INGEST, EVENT_BODY_MAX,       0,              event_create},
     {"POST",   "/analytics/metrics/batch",         USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, 0,              event_create_batch},
-    {"GET",    "/analytics/metrics",               USER,   POOL_API,    0,                    ROUTE_NO_STORE, metric_overview},
-    {"GET",    "/analytics/usage/{user_id:text}",  USER,   POOL_API,    0,                    ROUTE_NO_STORE, metric_usage},
-    {"GET",    "/analytics/costs",                 USER,   POOL_API,    0,                    ROUTE_NO_STORE, cost_list},
-    {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, report_daily},
+    {"GET",    "/analytics/metrics",               USER,   POOL_API,    0,                    ROUTE_ETAG,     metric_overview},
+    {"GET",    "/analytics/summary",               USER,   POOL_API,    0,                    ROUTE_ETAG,     summary_show},
+    {"GET",    "/analytics/events/by-type",        USER,   POOL_API,    0,                    ROUTE_ETAG,     series_by_type},
+    {"GET",    "/analytics/query",                 USER,   POOL_API,    0,                    ROUTE_ETAG,     query_run},
+    {"GET",    "/analytics/usage/{user_id:text}",  USER,   POOL_API,    0,                    ROUTE_ETAG,     metric_usage},
+    {"GET",    "/analytics/costs",                 USER,   POOL_API,    0,                    ROUTE_ETAG,     cost_list},
+    {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_ETAG,     report_daily},
 
     {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
     {"GET",    "/health/live",                     PUBLIC, POOL_ANY,    0,                    ROUTE_NO_STORE, health_live},

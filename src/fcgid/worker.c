@@ -33,6 +33,7 @@
 
 #include "analytics/ingest.h"
 #include "analytics/upkeep.h"
+#include "base/cache.h"
 #include "base/clock.h"
 #include "base/gate.h"
 #include "base/log.h"
@@ -52,6 +53,7 @@
 
 enum {
     THREAD_STACK_BYTES = 1024 * 1024,
+    CACHE_BYTES = 16 * 1024 * 1024,
     HOUSEKEEPING_MS = 250, /* a revocation is known everywhere well within a second */
     KEYS_EVERY_S = 30,
     PRUNE_EVERY_S = 600,
@@ -67,6 +69,7 @@ struct worker {
     struct keyring *keyring;
     struct revocations *revocations;
     struct token_cache *token_cache;
+    struct cache *cache; /* NULL outside the api pool, where nothing is read twice */
     struct ingest *ingest;
     struct gate *large_bodies;
     int stop_event; /* readable once the worker stops */
@@ -122,6 +125,7 @@ static void *run_requests(void *argument)
                 .keyring = worker->keyring,
                 .revocations = worker->revocations,
                 .token_cache = worker->token_cache,
+                .cache = worker->cache,
                 .ingest = worker->ingest,
                 .large_bodies = worker->large_bodies,
             },
@@ -289,6 +293,7 @@ static void init(struct worker *worker, const struct worker_options *options)
             },
         .keyring = keyring_new(config, options->pool == POOL_AUTH),
         .revocations = revocations_new(),
+        .cache = options->pool == POOL_API ? cache_new(CACHE_BYTES) : NULL,
         .stop_event = eventfd(0, EFD_CLOEXEC),
     };
     worker->token_cache = token_cache_new(worker->keyring, options->metrics);
@@ -367,6 +372,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     ingest_stop(worker.ingest);
     gate_free(worker.large_bodies);
     token_cache_free(worker.token_cache);
+    cache_free(worker.cache);
     keyring_free(worker.keyring);
     revocations_free(worker.revocations);
     router_free(worker.router);

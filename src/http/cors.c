@@ -35,7 +35,7 @@ void cors_headers(const struct request *request, struct response *response)
     if (origin) {
         response_header(response, "Access-Control-Allow-Origin", origin);
         response_header(response, "Access-Control-Expose-Headers",
-                        "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate");
+                        "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate, ETag");
     }
 }
 
@@ -46,7 +46,7 @@ void cors_preflight(const struct request *request, struct response *response, co
     if (allowed_origin(request) && request_variable(request, "HTTP_ACCESS_CONTROL_REQUEST_METHOD")) {
         response_header(response, "Access-Control-Allow-Methods", allow);
         response_header(response, "Access-Control-Allow-Headers",
-                        "Authorization, Content-Type, X-Request-ID, traceparent");
+                        "Authorization, Content-Type, If-None-Match, X-Request-ID, traceparent");
         response_header(response, "Access-Control-Max-Age", "600");
     }
 }

@@ -19,6 +19,7 @@
 #include "store/pg.h"
 #include "store/redis.h"
 
+struct cache;
 struct gate;
 struct route;
 struct ingest;
@@ -38,6 +39,7 @@ struct services {
     struct keyring *keyring;         /* shared */
     struct revocations *revocations; /* shared */
     struct token_cache *token_cache; /* shared */
+    struct cache *cache;             /* shared; NULL outside the api pool */
     struct ingest *ingest;           /* shared; NULL outside the ingest pool */
     struct gate *large_bodies;       /* shared; NULL outside the ingest pool */
 };

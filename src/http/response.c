@@ -25,15 +25,21 @@ void response_header(struct response *response, const char *name, const char *va
         (struct response_header){.name = name, .value = arena_strdup(response->arena, value)};
 }
 
+void response_text(struct response *response, int status, const char *content_type, const char *text,
+                   size_t length)
+{
+    buf_reset(response->body);
+    buf_append(response->body, text, length);
+    response->status = status;
+    response->content_type = content_type;
+}
+
 void response_json(struct response *response, int status, struct json_object *object)
 {
     size_t length;
     const char *text = json_text(object, &length);
-    buf_reset(response->body);
-    buf_append(response->body, text, length);
+    response_text(response, status, "application/json", text, length);
     buf_putc(response->body, '\n');
-    response->status = status;
-    response->content_type = "application/json";
 }
 
 void response_empty(struct response *response, int status)

@@ -3,6 +3,7 @@
 #define TALLYGATE_HTTP_RESPONSE_H
 
 #include <json-c/json.h>
+#include <stddef.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -27,7 +28,10 @@ void response_init(struct response *response, struct arena *arena, struct buf *b
 /* Add a header. `name` must be a literal; a value with a control character is refused silently, as
  * it can only come from someone who tries to split the answer. The value is copied. */
 void response_header(struct response *response, const char *name, const char *value);
-/* Answer with the text of `object`; the caller keeps it. */
+/* Answer with `text`, which must not lie in the body itself. `content_type` must be a literal. */
+void response_text(struct response *response, int status, const char *content_type, const char *text,
+                   size_t length);
+/* Answer with the text of `object` and a newline; the caller keeps the object. */
 void response_json(struct response *response, int status, struct json_object *object);
 /* Answer without a body. */
 void response_empty(struct response *response, int status);

@@ -21,6 +21,7 @@ enum access {
 
 enum {
     ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
+    ROUTE_ETAG = 2,     /* the client may keep the answer and ask whether it still holds (etag.h) */
 };
 
 typedef enum err route_handler(struct request *request, struct response *response);

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * After a time-out hiredis' context is in error and later replies may belong to earlier commands,
- * so any failure drops the connection. A new one gets its time-out, AUTH and SELECT again. While
- * Redis is away attempts are spaced by a backoff, so that each request does not wait for it anew.
+ * so any failure drops the connection. A new one gets its time-out, AUTH and SELECT again.
+ *
+ * A process has one redis_url, so what one thread learns serves all: a failure begins a backoff for the
+ * whole process, in which nobody asks. When it is over one thread looks whether Redis is back, and the
+ * others do without until it knows. So a Redis that takes connections and says nothing costs a time-out
+ * to those that waited when it fell silent, and from then on to one request in a second, not to each.
+ * Only an answer ends this: such a Redis can still be connected to.
  */
 #include "store/redis.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +23,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 1000 };
+enum {
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 1000,
+    WAITS_MAX = 4, /* time-outs that a command may take at the most: connect, AUTH, SELECT, itself */
+};
 
 struct redis {
     char *text; /* the url, cut into the parts below */
@@ -28,11 +39,11 @@ struct redis {
     int database;
     int64_t timeout_ms;
     redisContext *context;
-    int64_t retry_at_us;
-    int64_t backoff_ms;
+    int64_t seen_us; /* retry_at_us as it was, or as this thread made it, when its command began */
 };
 
-static atomic_bool away_logged;
+static _Atomic int64_t retry_at_us; /* 0 while Redis answers */
+static _Atomic int64_t backoff_ms;
 
 static bool take_number(const char *text, long max, int *ret_value)
 {
@@ -131,26 +142,68 @@ bool redis_configured(const struct redis *redis)
     return redis->socket_path || redis->host;
 }
 
-static enum err note_away(struct redis *redis, const char *why)
+static void reply_cleanup(redisReply **reply)
 {
-    if (!atomic_exchange(&away_logged, true)) {
-        log_warn("Redis is away: %s", why);
+    freeReplyObject(*reply);
+}
+
+#define REPLY_AUTO __attribute__((cleanup(reply_cleanup))) redisReply *
+
+/* ---- whether it is there ---- */
+
+/* Whether to ask now. While Redis is away one thread is told so each time that the backoff is over. */
+static bool is_due(struct redis *redis)
+{
+    int64_t now_us = clock_monotonic_us();
+    redis->seen_us = atomic_load(&retry_at_us);
+    if (redis->seen_us == 0) {
+        return true;
     }
+    int64_t until_us = now_us + WAITS_MAX * redis->timeout_ms * 1000; /* the others keep out meanwhile */
+    if (now_us < redis->seen_us || !atomic_compare_exchange_strong(&retry_at_us, &redis->seen_us, until_us)) {
+        return false;
+    }
+    redis->seen_us = until_us;
+    return true;
+}
+
+static void disconnect(struct redis *redis)
+{
     redisFree(redis->context);
     redis->context = NULL;
-    int64_t backoff_ms = redis->backoff_ms ? redis->backoff_ms * 2 : BACKOFF_MIN_MS;
-    redis->backoff_ms = backoff_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms;
-    redis->retry_at_us = clock_monotonic_us() + redis->backoff_ms * 1000;
+}
+
+/* Several threads may fail at once; the first one's word counts, so that the backoff doubles once. */
+static enum err note_away(struct redis *redis, const char *why)
+{
+    bool is_news = redis->seen_us == 0;
+    int64_t next_ms = is_news ? BACKOFF_MIN_MS : 2 * atomic_load(&backoff_ms);
+    next_ms = next_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : next_ms;
+    if (atomic_compare_exchange_strong(&retry_at_us, &redis->seen_us,
+                                       clock_monotonic_us() + next_ms * 1000)) {
+        atomic_store(&backoff_ms, next_ms);
+        if (is_news) {
+            log_warn("Redis is away: %s", why);
+        }
+    }
+    disconnect(redis);
     return ERR_UNAVAILABLE;
 }
+
+static void note_answer(struct redis *redis)
+{
+    if (redis->seen_us && atomic_compare_exchange_strong(&retry_at_us, &redis->seen_us, 0)) {
+        log_info("Redis is back");
+    }
+}
+
+/* ---- connecting ---- */
 
 /* One command whose reply only matters as yes or no. */
 static bool succeeds(struct redis *redis, int argc, const char **argv)
 {
-    redisReply *reply = redisCommandArgv(redis->context, argc, argv, NULL);
-    bool ok = reply && reply->type != REDIS_REPLY_ERROR;
-    freeReplyObject(reply);
-    return ok;
+    REPLY_AUTO reply = redisCommandArgv(redis->context, argc, argv, NULL);
+    return reply && reply->type != REDIS_REPLY_ERROR;
 }
 
 static bool log_in(struct redis *redis)
@@ -171,14 +224,8 @@ static bool select_database(struct redis *redis)
     return redis->database == 0 || succeeds(redis, 2, command);
 }
 
-static enum err connect_when_due(struct redis *redis)
+static enum err open_connection(struct redis *redis)
 {
-    if (redis->context) {
-        return ERR_OK;
-    }
-    if (!redis_configured(redis) || clock_monotonic_us() < redis->retry_at_us) {
-        return ERR_UNAVAILABLE;
-    }
     struct timeval limit = {.tv_sec = redis->timeout_ms / 1000, .tv_usec = (redis->timeout_ms % 1000) * 1000};
     redis->context = redis->socket_path ? redisConnectUnixWithTimeout(redis->socket_path, limit)
                                         : redisConnectWithTimeout(redis->host, redis->port, limit);
@@ -189,33 +236,125 @@ static enum err connect_when_due(struct redis *redis)
         return note_away(redis, "cannot set a time-out");
     }
     if (!log_in(redis) || !select_database(redis)) {
-        return note_away(redis, "it refuses the user, password or database of redis_url");
+        return note_away(redis, redis->context->err
+                                    ? redis->context->errstr
+                                    : "it refuses the user, password or database of redis_url");
     }
-    redis->backoff_ms = 0;
+    return ERR_OK;
+}
+
+/* ---- commands ---- */
+
+enum { WORDS_MAX = 5 };
+
+/* A command's words, which are bytes. */
+struct command {
+    const char *words[WORDS_MAX];
+    size_t lengths[WORDS_MAX];
+    int count;
+};
+
+static void add_word(struct command *command, const char *word, size_t length)
+{
+    command->words[command->count] = word;
+    command->lengths[command->count++] = length;
+}
+
+static void add_text(struct command *command, const char *word)
+{
+    add_word(command, word, strlen(word));
+}
+
+static redisReply *exchange(struct redis *redis, struct command *command)
+{
+    return redisCommandArgv(redis->context, command->count, command->words, command->lengths);
+}
+
+/* Whether the other side closed the connection, rather than kept silent. */
+static bool was_closed(const redisContext *context, int error)
+{
+    return context->err == REDIS_ERR_EOF ||
+           (context->err == REDIS_ERR_IO && (error == EPIPE || error == ECONNRESET));
+}
+
+/* Send a command and wait for the reply. An error is a reply, but no sign that Redis can be used. */
+static enum err ask(struct redis *redis, struct command *command, redisReply **ret_reply)
+{
+    redisReply *reply = NULL;
+    if (!redis_configured(redis) || !is_due(redis)) {
+        return ERR_UNAVAILABLE;
+    }
+    if (redis->context) {
+        reply = exchange(redis, command);
+        if (!reply && was_closed(redis->context, errno)) {
+            disconnect(redis); /* it lay idle over a restart; a new one tells the truth */
+        }
+    }
+    if (!redis->context) {
+        enum err e = open_connection(redis);
+        if (e) {
+            return e;
+        }
+        reply = exchange(redis, command);
+    }
+    if (!reply) {
+        return note_away(redis, redis->context->errstr);
+    }
+    if (reply->type != REDIS_REPLY_ERROR) {
+        note_answer(redis);
+    }
+    *ret_reply = reply;
     return ERR_OK;
 }
 
 enum err redis_ping(struct redis *redis)
 {
-    const char *command[] = {"PING"};
-    enum err e = connect_when_due(redis);
+    struct command command = {.count = 0};
+    REPLY_AUTO reply = NULL;
+    add_text(&command, "PING");
+    enum err e = ask(redis, &command, &reply);
+    if (!e && reply->type == REDIS_REPLY_ERROR) {
+        e = note_away(redis, reply->str); /* it is loading, or wants a password by now */
+    }
+    return e;
+}
+
+enum err redis_get(struct redis *redis, const char *key, size_t key_length, struct buf *ret_value)
+{
+    struct command command = {.count = 0};
+    REPLY_AUTO reply = NULL;
+    char last[24];
+    /* Not GET: of a value larger than is wanted only so much is sent that its size shows. The range of a
+     * key that is not there is empty. */
+    snprintf(last, sizeof(last), "%zu", ret_value->max_bytes);
+    add_text(&command, "GETRANGE");
+    add_word(&command, key, key_length);
+    add_text(&command, "0");
+    add_text(&command, last);
+    enum err e = ask(redis, &command, &reply);
     if (e) {
         return e;
     }
-    if (!succeeds(redis, 1, command)) {
-        /* A connection that lay idle over a restart fails once; a new one tells the truth. */
-        redisFree(redis->context);
-        redis->context = NULL;
-        e = connect_when_due(redis);
-        if (e) {
-            return e;
-        }
-        if (!succeeds(redis, 1, command)) {
-            return note_away(redis, "it does not answer PING");
-        }
+    if (reply->type != REDIS_REPLY_STRING || reply->len == 0 || reply->len > ret_value->max_bytes) {
+        return ERR_NOT_FOUND;
     }
-    if (atomic_exchange(&away_logged, false)) {
-        log_info("Redis is back");
-    }
+    buf_reset(ret_value);
+    buf_append(ret_value, reply->str, reply->len);
     return ERR_OK;
+}
+
+enum err redis_set(struct redis *redis, const char *key, size_t key_length, const char *value,
+                   size_t value_length, int64_t ttl_ms)
+{
+    struct command command = {.count = 0};
+    REPLY_AUTO reply = NULL;
+    char ttl[24];
+    snprintf(ttl, sizeof(ttl), "%" PRId64, ttl_ms);
+    add_text(&command, "SET");
+    add_word(&command, key, key_length);
+    add_word(&command, value, value_length);
+    add_text(&command, "PX");
+    add_text(&command, ttl);
+    enum err e = ask(redis, &command, &reply);
+    return !e && reply->type == REDIS_REPLY_ERROR ? ERR_UNAVAILABLE : e;
 }

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One Redis connection, owned by one thread. Redis is an accelerator: a caller treats
- * ERR_UNAVAILABLE as "do without" and never as a failure of its own.
+ * ERR_UNAVAILABLE as "do without" and never as a failure of its own. While Redis is away, for all
+ * threads of the process together, calls come back at once.
  */
 #ifndef TALLYGATE_STORE_REDIS_H
 #define TALLYGATE_STORE_REDIS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 struct redis;
@@ -22,5 +25,14 @@ void redis_free(struct redis *redis);
 bool redis_configured(const struct redis *redis);
 /* Ask whether it answers. */
 enum err redis_ping(struct redis *redis);
+
+/* Keys and values are bytes; the caller begins its keys with a word that no one else uses. */
+
+/* What is in ret_value is replaced. ERR_NOT_FOUND when there is no such key, when it holds nothing, no
+ * string or more than the buffer takes, and when Redis refuses. */
+enum err redis_get(struct redis *redis, const char *key, size_t key_length, struct buf *ret_value);
+/* Store for ttl_ms, which must be positive. ERR_UNAVAILABLE also when Redis refuses, as a full one does. */
+enum err redis_set(struct redis *redis, const char *key, size_t key_length, const char *value,
+                   size_t value_length, int64_t ttl_ms);
 
 #endif

@@ -30,7 +30,7 @@ def pages(user, query):
 
 def test_of_nothing(user):
     answer = user.get(PATH)
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
     body = answer.json()
     assert set(body) == {"days", "period_start", "period_end", "group_by", "total_cost", "events", "items",
         "next_cursor"}

@@ -59,9 +59,14 @@ def test_hsts_lasts(client):
 
 
 def test_answers_about_a_person_are_not_stored(user):
-    for path in ("/auth/verify", "/auth/profile", "/analytics/metrics", "/analytics/usage/u", "/analytics/costs",
-                 "/analytics/reports/daily"):
+    for path in ("/auth/verify", "/auth/profile"):
         assert user.get(path).headers["Cache-Control"] == "no-store", path
+
+
+def test_figures_may_be_kept_by_the_client_alone(user):
+    """And not be shown again unasked: test_conditional.py."""
+    for path in ("/analytics/metrics", "/analytics/usage/u", "/analytics/costs", "/analytics/reports/daily"):
+        assert user.get(path).headers["Cache-Control"] == "private, no-cache", path
 
 
 def test_tokens_are_not_stored(stack, user):

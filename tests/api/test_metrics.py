@@ -38,7 +38,7 @@ NOTHING = {"total_metrics": 0, "active_users": 0, "api_calls": 0, "tool_executio
 def test_of_nothing(user):
     answer = user.get(PATH)
     assert answer.status == 200
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
     body = answer.json()
     check_period(body, 30)
     assert {k: body[k] for k in NOTHING} == NOTHING

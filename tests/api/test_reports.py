@@ -23,7 +23,7 @@ def at(date, hour, minute=0):
 def test_of_nothing(user):
     answer = user.get(f"{PATH}?date={day(1)}")
     assert answer.status == 200
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
     assert answer.json() == {
         "date": day(1).isoformat(), "total_events": 0, "active_users": 0, "total_cost": 0,
         "change": {"total_events": EMPTY_CHANGE, "active_users": EMPTY_CHANGE, "total_cost": EMPTY_CHANGE},

@@ -52,7 +52,8 @@ class Stack:
     def __init__(self, settings=None, limits=None):
         self.dir = Path(tempfile.mkdtemp(prefix="tg-", dir="/tmp"))
         self.dir.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
-        self.settings = {"bcrypt_cost": 4, **(settings or {})}
+        # Figures are computed each time, so that a test may read what it has just written.
+        self.settings = {"bcrypt_cost": 4, "cache_unfinished_ms": 0, **(settings or {})}
         self.limits = WIDE_LIMITS if limits is None else limits
         self.port = None
         self.postgres = Postgres(self, "postgres")

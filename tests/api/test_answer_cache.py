@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures that are shown again: for a second at the most, to their own tenant, and never unasked-for.
+
+What a worker keeps of periods that are over, with Redis, is in tests/drivers/test_answer.py.
+"""
+import pytest
+
+from env.problems import assert_invalid, assert_problem
+from env.wait import wait_for
+
+PATH = "/analytics/usage/u"
+HIT, MISS = "tallygate; hit", "tallygate; fwd=miss"
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack):
+    """One worker, so that whoever asks twice asks the same."""
+    return make_stack(cache_unfinished_ms=1000, api_workers=1)
+
+
+def ask(user, path=PATH, **headers):
+    return user.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def status(answer):
+    assert answer.status == 200, answer
+    return answer.headers["Cache-Status"]
+
+
+def calls(answer):
+    return answer.json()["api_calls"]
+
+
+def ask_twice(user, between=lambda: None, path=PATH, **headers):
+    """Two answers to one question, the second of which was kept."""
+
+    def attempt():
+        first = ask(user, path, **headers)
+        between()
+        second = ask(user, path, **headers)
+        return status(first) == MISS and status(second) == HIT and (first, second)
+
+    return wait_for(attempt, what="two answers within a second")
+
+
+def test_shown_again_within_a_second(user):
+    first, second = ask_twice(user, between=user.record)
+    assert second.body == first.body, "the event is not in it yet"
+    expected = user.stack.postgres.value("SELECT count(*) FROM events WHERE workspace_id = %s", user.workspace)
+    wait_for(lambda: calls(ask(user)) == expected, 2, "the events in the figures")
+
+
+def test_each_question_has_its_own(user):
+    ask_twice(user)
+    for path in (f"{PATH}?days=8", "/analytics/usage/u2", "/analytics/usage/u%7Cdays=7", f"{PATH}%20"):
+        answer = ask(user, path)
+        assert status(answer) == MISS, path
+
+
+def test_one_question_in_other_words(user):
+    """The key is of what is asked, not of how it is written."""
+    for path in (f"{PATH}?days=7", f"{PATH}?&days=%37", "/analytics/usage/%75", f"/api/v1{PATH}"):
+
+        def attempt(path=path):
+            return status(ask(user)) == MISS and status(ask(user, path)) == HIT
+
+        wait_for(attempt, what=f"a hit for {path}")
+
+
+def test_another_workspace_never_gets_it(user, other):
+    user.record(user_id="u")
+    for _ in range(2):
+        other.record(user_id="u")
+
+    def both():
+        mine, theirs = ask_twice(user)[1], ask_twice(other)[1]
+        return (calls(mine), calls(theirs)) == (1, 2)
+
+    wait_for(both, what="the figures of each")
+    for _ in range(20):
+        assert (calls(ask(user)), calls(ask(other))) == (1, 2)
+
+
+@pytest.mark.parametrize("directive", ["no-cache", "no-store", "max-age=0, No-Cache"])
+def test_a_client_can_ask_for_a_new_one(user, directive):
+    before = calls(ask(user, Cache_Control="no-cache"))
+    ask_twice(user, between=user.record)
+    fresh = ask(user, Cache_Control=directive)
+    assert status(fresh) == "tallygate; fwd=request"
+    assert calls(fresh) > before
+    assert calls(ask(user)) == calls(fresh), "the new one is what others get from now on"
+
+
+def test_other_directives_do_not(user):
+    ask_twice(user, Cache_Control="max-age=0")
+
+
+def test_off(make_stack):
+    stack = make_stack(cache_unfinished_ms=0)
+    user = stack.new_user()
+    for n in range(1, 4):
+        user.record()
+        answer = ask(user)
+        assert (calls(answer), status(answer)) == (n, "tallygate; fwd=bypass")
+
+
+def test_needs_a_token_each_time(stack, user):
+    ask_twice(user)
+    assert_problem(stack.client.get(PATH), 401)
+    stack.client.delete(f"/auth/users/{user.id}", token=user.token)
+    wait_for(lambda: ask(user).status == 401, what="the end of the token")
+
+
+def test_problems_are_not_kept(user):
+    assert_invalid(ask(user, f"{PATH}?days=0"), days="out_of_range")
+    assert "Cache-Status" not in ask(user, f"{PATH}?days=0").headers
+    assert ask(user, PATH).status == 200
+
+
+def test_without_redis(stack, user):
+    stack.redis.stop()
+    try:
+        user.record()
+        assert calls(ask(user, Cache_Control="no-cache")) == 1
+        ask_twice(user)
+    finally:
+        stack.up()
+
+
+# ---- fields ----
+
+def test_fields(user):
+    user.record("cost", 3)
+    whole = ask(user, f"{PATH}?days=9").json()
+    some = ask(user, f"{PATH}?days=9&fields=total_cost,user_id").json()
+    assert some == {"user_id": "u", "total_cost": 3}
+    assert list(some) == ["user_id", "total_cost"], "in the order of the whole"
+    assert {name: whole[name] for name in some} == some
+
+
+def test_all_selections_share_what_is_kept(user):
+    _, kept = ask_twice(user)
+
+    def attempt():
+        some = ask(user, f"{PATH}?fields=days,api_calls")
+        return status(some) == HIT and status(ask(user)) == HIT and some.json()
+
+    assert wait_for(attempt) == {"days": 7, "api_calls": calls(kept)}
+
+
+@pytest.mark.parametrize("fields", ["", ",", "a,", "a..b", "a.b.c.d.e", "a b", "a-b", "*", "é", "x" * 65])
+def test_malformed_fields(user, fields):
+    code = "format" if fields else "too_short"
+    assert_invalid(ask(user, f"{PATH}?fields={fields}"), fields=code)
+
+
+@pytest.mark.parametrize("fields, names", [("nope", ["nope"]), ("days,total_cost.x", ["total_cost.x"]),
+                                           ("a,days,b.c", ["a", "b"]), ("Days", ["Days"])])
+def test_fields_that_the_answer_does_not_have(user, fields, names):
+    problem = assert_invalid(ask(user, f"{PATH}?fields={fields}"), fields="unknown_field")
+    assert [error["message"].rpartition(" ")[2] for error in problem["errors"]] == names
+
+
+def test_limits_of_fields(user):
+    assert ask(user, f"{PATH}?fields={','.join(['days'] * 32)}").status == 200
+    assert_invalid(ask(user, f"{PATH}?fields={','.join(['days'] * 33)}"), fields="format")
+    assert_invalid(ask(user, f"{PATH}?fields={'x' * 1001}"), fields="too_long")
+    assert_invalid(ask(user, f"{PATH}?fields=days&fields=days"), fields="repeated")
+
+
+# ---- with conditional GET ----
+
+def test_the_tag_is_of_what_is_sent(user):
+    user.record("cost", 1)
+    path = f"{PATH}?fields=total_cost"
+    first, second = ask_twice(user, path=path)
+    tag = first.headers["ETag"]
+    assert second.headers["ETag"] == tag, "whether it was kept or not"
+    assert ask(user).headers["ETag"] != tag
+    again = ask(user, path, If_None_Match=tag)
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["Cache-Status"] in (HIT, MISS)
+    user.record("api_call", 1)
+    assert ask(user, path, If_None_Match=tag, Cache_Control="no-cache").status == 304, "costs are as they were"
+    user.record("cost", 1)
+    assert ask(user, path, If_None_Match=tag, Cache_Control="no-cache").status == 200

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Answers computed from the rollups alone, never from raw events; each counts an event the moment
- * it is acknowledged.
+ * it is acknowledged, and one that is kept (answer.h) within a second.
  *
  * What the types mean: an `api_call` or `tool_execution` event is one call, whatever its value; the
  * value of a `cost` event is money; the value of a `session` event is its length in seconds. Users

@@ -34,8 +34,9 @@ void cors_headers(const struct request *request, struct response *response)
     const char *origin = allowed_origin(request);
     if (origin) {
         response_header(response, "Access-Control-Allow-Origin", origin);
-        response_header(response, "Access-Control-Expose-Headers",
-                        "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate, ETag");
+        response_header(
+            response, "Access-Control-Expose-Headers",
+            "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate, ETag, Cache-Status");
     }
 }
 
@@ -45,8 +46,9 @@ void cors_preflight(const struct request *request, struct response *response, co
     response_header(response, "Allow", allow);
     if (allowed_origin(request) && request_variable(request, "HTTP_ACCESS_CONTROL_REQUEST_METHOD")) {
         response_header(response, "Access-Control-Allow-Methods", allow);
-        response_header(response, "Access-Control-Allow-Headers",
-                        "Authorization, Content-Type, If-None-Match, X-Request-ID, traceparent");
+        response_header(
+            response, "Access-Control-Allow-Headers",
+            "Authorization, Content-Type, If-None-Match, Cache-Control, X-Request-ID, traceparent");
         response_header(response, "Access-Control-Max-Age", "600");
     }
 }

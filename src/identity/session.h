@@ -30,7 +30,7 @@ enum err session_answer(struct request *request, struct response *response, int 
 /* POST /auth/login: {email, password}. An unknown address and a wrong password get the same words
  * after the same work. */
 enum err session_login(struct request *request, struct response *response);
-/* GET /auth/verify: {id, email, created_at} of the token's account. */
+/* GET /auth/verify: {id, email, created_at} of the token's account, as they were within the last second. */
 enum err session_verify(struct request *request, struct response *response);
 
 /* Drop some sessions and revocations that ended. *ret_more: there may be others. */

@@ -43,6 +43,51 @@ def test_follows_a_change_of_address(stack, user):
     assert user.get("/auth/verify").json()["email"] == email
 
 
+# ---- asked again within a second ----
+
+def set_email(stack, user, email):
+    stack.postgres.query("UPDATE users SET email = %s WHERE id = %s", email, user.id)
+
+
+def test_a_hot_token_is_not_looked_up_each_time(make_stack):
+    """A change behind the service's back shows whether the database was asked."""
+    stack = make_stack(api_workers=1)
+    user = stack.new_user()
+
+    def attempt():
+        before = user.get("/auth/verify").json()["email"]
+        email = f"{stack.unique('moved')}@example.org"
+        set_email(stack, user, email)
+        kept = user.get("/auth/verify").json()["email"] == before
+        wait_for(lambda: user.get("/auth/verify").json()["email"] == email, 3, "the new address")
+        return kept
+
+    wait_for(attempt, what="an answer that was kept")
+
+
+def test_what_is_kept_is_of_one_session(stack, user, other):
+    again = user.login()
+    for _ in range(10):
+        for somebody in (user, other, again):
+            assert somebody.get("/auth/verify").json()["email"] == somebody.email
+
+
+def test_an_account_that_is_switched_off_ends_within_a_second(stack, user):
+    assert user.get("/auth/verify").status == 200
+    stack.postgres.query("UPDATE users SET is_active = false WHERE id = %s", user.id)
+    wait_for(lambda: user.get("/auth/verify").status == 401, 3, "the end of it")
+    assert_problem(user.get("/auth/verify"), 401)
+
+
+def test_a_revoked_session_ends_whatever_is_kept(stack, user):
+    other_session = user.login()
+    assert other_session.get("/auth/verify").status == 200
+    body = {"password": "another password", "current_password": user.password}
+    assert user.put("/auth/profile", body).status == 200
+    wait_for(lambda: other_session.get("/auth/verify").status == 401, 3, "the end of the other session")
+    assert user.get("/auth/verify").status == 200
+
+
 # ---- what is in a token ----
 
 def test_header(stack, user):

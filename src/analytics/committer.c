@@ -19,6 +19,7 @@ enum {
 };
 
 static const struct pg_statement RECORD = {"ingest", sql_ingest};
+static const struct pg_statement KNOWN = {"ingest_known", sql_ingest_known};
 static const struct pg_statement SETTLE = {"ingest_settle", sql_ingest_settle};
 /* The key's first half names the purpose ("tgsh"), the second is the shard. */
 static const struct pg_statement TAKE_SHARD = {"ingest_take_shard",
@@ -234,11 +235,8 @@ static enum err record_sorted(struct committer *committer, const struct committe
     }
     pg_int(&params, committer->shard);
     e = pg_query(committer->pg, &RECORD, &params, &result);
-    if (e == ERR_INVALID || e == ERR_CONFLICT) {
-        snprintf(committer->sqlstate, sizeof(committer->sqlstate), "%s", pg_sqlstate(committer->pg));
-        return ERR_INVALID;
-    }
     if (e) {
+        snprintf(committer->sqlstate, sizeof(committer->sqlstate), "%s", pg_sqlstate(committer->pg));
         return e;
     }
     size_t open = take_fates(result, entries, count);
@@ -250,17 +248,67 @@ enum err committer_record(struct committer *committer, struct committer_entry *e
     qsort(entries, count, sizeof(*entries), compare_entries);
     enum err e = record_sorted(committer, entries, count);
     trim_columns(committer);
-    return e;
+    return e == ERR_CONFLICT ? ERR_INVALID : e;
+}
+
+/* Find those that stand in events already: duplicates from before the window. The others move to the
+ * front, in order; *ret_count tells how many they are. */
+static enum err drop_known(struct committer *committer, struct committer_entry *entries, size_t count,
+                           size_t *ret_count)
+{
+    struct pg_array *columns = committer->columns;
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+
+    pg_array_start(&columns[WORKSPACE], PG_TYPE_INT8);
+    pg_array_start(&columns[ID], PG_TYPE_TEXT);
+    pg_array_start(&columns[OCCURRED], PG_TYPE_TIMESTAMPTZ);
+    for (size_t i = 0; i < count; i++) {
+        pg_array_int(&columns[WORKSPACE], entries[i].workspace_id);
+        pg_array_bytes(&columns[ID], entries[i].event->id, entries[i].event->id_length);
+        pg_array_time(&columns[OCCURRED], entries[i].event->occurred_us);
+    }
+    pg_array_param(&params, &columns[WORKSPACE]);
+    pg_array_param(&params, &columns[ID]);
+    pg_array_param(&params, &columns[OCCURRED]);
+    enum err e = pg_query(committer->pg, &KNOWN, &params, &result);
+    if (e) {
+        return e;
+    }
+    for (int row = 0; row < PQntuples(result); row++) {
+        entries[pg_get_int(result, row, 0) - 1].event->fate = EVENT_DUPLICATE;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct committer_entry entry = entries[i];
+        if (entry.event->fate != EVENT_DUPLICATE) {
+            entries[i] = entries[kept];
+            entries[kept++] = entry;
+        }
+    }
+    *ret_count = kept;
+    return ERR_OK;
 }
 
 /* The depth is that of halving a batch. */
-static enum err sift_sorted(struct committer *committer, const struct committer_entry *entries, size_t count,
+static enum err sift_sorted(struct committer *committer, struct committer_entry *entries, size_t count,
                             int64_t deadline_us)
 {
+    if (count == 0) {
+        return ERR_OK;
+    }
     if (clock_monotonic_us() >= deadline_us) {
         return ERR_UNAVAILABLE;
     }
     enum err e = record_sorted(committer, entries, count);
+    if (e == ERR_CONFLICT) {
+        size_t rest = count;
+        e = drop_known(committer, entries, count, &rest);
+        if (e || rest < count) {
+            return e ? e : sift_sorted(committer, entries, rest, deadline_us);
+        }
+        e = ERR_INVALID;
+    }
     if (e != ERR_INVALID) {
         return e;
     }

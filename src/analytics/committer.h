@@ -3,7 +3,7 @@
  * What records a batch of events: one statement, which is one transaction (queries/ingest.sql). One
  * committer belongs to one thread and owns one PostgreSQL connection.
  *
- * Three things can go wrong with a batch:
+ * Four things can go wrong with a batch:
  * - The database is away. The answer is ERR_UNAVAILABLE; the same batch may be sent again, as ids make
  *   it idempotent.
  * - The connection is lost during the commit, so nobody knows whether it took effect. Sending the batch
@@ -11,6 +11,8 @@
  *   recorded, not as duplicate.
  * - PostgreSQL refuses a row (SQLSTATE class 22 or 23) that our checks let through. The batch is cut in
  *   halves until the row stands alone; it is refused and its neighbours are recorded.
+ * - An event stands among the events already, from before the duplicate window (the same id at the same
+ *   time). Such are found and are duplicates.
  *
  * Every committer has a shard number of its own in the whole cluster, held by an advisory lock for as
  * long as its connection lives, so two committers never wait for the same rollup row. Were two ever to
@@ -41,7 +43,7 @@ void committer_free(struct committer *committer);
 
 /* One attempt to record all entries in one transaction; they are put into another order. ERR_OK: each
  * has its fate, durably. ERR_INVALID: PostgreSQL refuses at least one of them, or they are too much for
- * one statement; nothing was recorded. */
+ * one statement; nothing was recorded, and committer_sift() tells which. */
 enum err committer_record(struct committer *committer, struct committer_entry *entries, size_t count);
 /* Record what PostgreSQL does not refuse, in as many transactions as it takes. ERR_UNAVAILABLE also when
  * `deadline_us` (monotonic) passes on the way: what was recorded until then has its fate. */

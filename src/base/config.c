@@ -84,6 +84,8 @@ static const struct setting SETTINGS[] = {
      "transactions that one worker has under way at once; each holds one PostgreSQL connection"},
     {"ingest_batch_events", TYPE_INT, AT(ingest_batch_events), "2000", 1, 10000, NULL,
      "events that one transaction records at the most, but at least one request's"},
+    {"ingest_gather_ms", TYPE_INT, AT(ingest_gather_ms), "2", 0, 100, NULL,
+     "how long a transaction waits for company while others are about, in milliseconds"},
     {"ingest_wait_ms", TYPE_INT, AT(ingest_wait_ms), "5000", 100, 60000, NULL,
      "how long recording waits for the database before it answers 503, in milliseconds"},
     {"events_partition", TYPE_SPAN, AT(events_partition), "month", 0, 0, NULL,

@@ -42,6 +42,7 @@ struct config {
     int64_t ingest_queue_events;
     int64_t ingest_committers;
     int64_t ingest_batch_events;
+    int64_t ingest_gather_ms;
     int64_t ingest_wait_ms;
     int64_t events_partition; /* enum config_span */
     int64_t cache_unfinished_ms;

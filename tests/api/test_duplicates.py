@@ -5,6 +5,7 @@ import datetime
 
 import pytest
 
+from env import consistency
 from env.wait import wait_for
 
 
@@ -168,3 +169,25 @@ def test_after_a_restart(make_stack):
     again = send(user, "a")
     assert (again.status, again.json()) == (200, {**first, "status": "duplicate"})
     assert counted(user) == (1, 1)
+
+
+# ---- from before the window ----
+
+def at(n):
+    return (datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0, second=0)
+            - datetime.timedelta(days=100, hours=n)).isoformat()
+
+
+def test_same_id_and_time_from_before_the_window(stack, user):
+    """Its id is forgotten, but the event stands: it is a duplicate, and its neighbours are recorded."""
+    times = [at(n) for n in range(20)]
+    old = [event(id=f"old-{n}", timestamp=times[n]) for n in range(20)]
+    assert user.post("/analytics/metrics/batch", {"events": old}).json()["accepted"] == 20
+    stack.postgres.query("DELETE FROM event_ids WHERE workspace_id = %s", user.workspace)
+    mixed = [item for n in range(20) for item in (old[n], event(id=f"new-{n}", timestamp=times[n]))]
+    answer = user.post("/analytics/metrics/batch", {"events": mixed}).json()
+    assert answer == {"accepted": 20, "duplicates": 20, "rejected": []}
+    single = user.post("/analytics/events", old[3])
+    assert (single.status, single.json()["status"]) == (200, "duplicate")
+    consistency.check(stack.postgres, user.workspace)
+    assert stack.postgres.value("SELECT count(*) FROM events WHERE workspace_id = %s", user.workspace) == 40

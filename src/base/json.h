@@ -19,22 +19,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/json_scan.h"
+
 enum {
-    JSON_DEPTH_MAX = 32,
-    /* json-c takes some 100 bytes for a scalar and 800 for an object, however few bytes of text they
-     * have. Scalars and names weigh 1, lists 4, objects 8: at most some 50 MB come of one text. */
-    JSON_WEIGHT_MAX = 500000,
     JSON_NUMBER_MAX = 400, /* characters, and the exponent's amount, of a number that is stored */
 };
-
-struct json_fault {
-    size_t offset;      /* bytes from the start */
-    const char *reason; /* a static phrase, as in "a string is not closed" */
-    bool too_large;     /* it is JSON so far, but weighs too much */
-};
-
-/* Check `text` against RFC 8259 and the limits above. False fills *ret_fault. */
-bool json_scan(const char *text, size_t length, struct json_fault *ret_fault);
 
 /* Scan and build. The tree is the caller's (json_object_put, or JSON_AUTO). A valid `null` gives
  * true and NULL. */

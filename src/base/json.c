@@ -26,25 +26,27 @@ static char *widen(const char *text, size_t length, const struct json_notes *not
     return wide;
 }
 
-static bool build(const char *text, size_t length, struct json_object **ret_value,
+static bool build(struct json_reader *reader, const char *text, size_t length, struct json_object **ret_value,
                   struct json_fault *ret_fault)
 {
-    /* json-c counts the scalar inside as a level of its own. */
-    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
-    if (!tokener) {
-        *ret_fault = (struct json_fault){.reason = "out of memory"};
-        return false;
+    if (!reader->tokener) {
+        /* json-c counts the scalar inside as a level of its own. */
+        reader->tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
+        if (!reader->tokener) {
+            *ret_fault = (struct json_fault){.reason = "out of memory"};
+            return false;
+        }
+        json_tokener_set_flags(reader->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
     }
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
-    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
-    if (json_tokener_get_error(tokener) == json_tokener_continue) {
+    struct json_object *value = json_tokener_parse_ex(reader->tokener, text, (int)length);
+    if (json_tokener_get_error(reader->tokener) == json_tokener_continue) {
         /* A number at the very end has no terminator; json-c wants to see one. */
-        value = json_tokener_parse_ex(tokener, " ", 1);
+        value = json_tokener_parse_ex(reader->tokener, " ", 1);
     }
-    enum json_tokener_error error = json_tokener_get_error(tokener);
-    json_tokener_free(tokener);
+    enum json_tokener_error error = json_tokener_get_error(reader->tokener);
     if (error != json_tokener_success) {
         json_object_put(value);
+        json_tokener_reset(reader->tokener);
         *ret_fault = (struct json_fault){.reason = json_tokener_error_desc(error)};
         return false;
     }
@@ -52,7 +54,8 @@ static bool build(const char *text, size_t length, struct json_object **ret_valu
     return true;
 }
 
-bool json_parse(const char *text, size_t length, struct json_object **ret_value, struct json_fault *ret_fault)
+bool json_read(struct json_reader *reader, const char *text, size_t length, struct json_object **ret_value,
+               struct json_fault *ret_fault)
 {
     struct json_notes notes;
     if (length > INT32_MAX / 4) {
@@ -66,12 +69,28 @@ bool json_parse(const char *text, size_t length, struct json_object **ret_value,
     }
     if (ok && notes.wide_count) {
         char *wide = widen(text, length, &notes, &length);
-        ok = build(wide, length, ret_value, ret_fault);
+        ok = build(reader, wide, length, ret_value, ret_fault);
         free(wide);
     } else if (ok) {
-        ok = build(text, length, ret_value, ret_fault);
+        ok = build(reader, text, length, ret_value, ret_fault);
     }
     json_notes_free(&notes);
+    return ok;
+}
+
+void json_reader_free(struct json_reader *reader)
+{
+    if (reader->tokener) {
+        json_tokener_free(reader->tokener);
+        reader->tokener = NULL;
+    }
+}
+
+bool json_parse(const char *text, size_t length, struct json_object **ret_value, struct json_fault *ret_fault)
+{
+    struct json_reader reader = {0};
+    bool ok = json_read(&reader, text, length, ret_value, ret_fault);
+    json_reader_free(&reader);
     return ok;
 }
 

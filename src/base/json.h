@@ -11,6 +11,9 @@
  * Numbers keep their text. An integer outside 64 bits, which json-c would clamp without a word, is
  * handed to it as the same number with `.0`, so that its digits stay; a number that no double can
  * hold arrives as an infinite double, for the one who needs it to refuse.
+ *
+ * A tree takes many times the memory of its text. A text of very many elements is therefore walked over
+ * (json_walk), and each element read by itself.
  */
 #ifndef TALLYGATE_BASE_JSON_H
 #define TALLYGATE_BASE_JSON_H
@@ -29,6 +32,14 @@ enum {
  * true and NULL. */
 bool json_parse(const char *text, size_t length, struct json_object **ret_value,
                 struct json_fault *ret_fault);
+
+/* The same for many texts, one after the other, with one parser of json-c. All zeros is ready for use. */
+struct json_reader {
+    struct json_tokener *tokener;
+};
+bool json_read(struct json_reader *reader, const char *text, size_t length, struct json_object **ret_value,
+               struct json_fault *ret_fault);
+void json_reader_free(struct json_reader *reader);
 
 /* Whether the number can be stored: a double holds it (neither infinity nor, unless it is zero, zero),
  * and its text and exponent are within JSON_NUMBER_MAX, so that it is at most some 1,200 digits as a

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One pass over the bytes with a stack of container kinds, so the depth is bounded without recursion.
- * It keeps no copy and allocates nothing but the notes. tests/unit/test_json.c walks it and
- * json-c over the cases of RFC 8259's grammar; tests/fuzz holds the two against each other.
+ * One pass over the bytes with a stack of container kinds, one bit a level, so the depth is bounded
+ * without recursion. It keeps no copy and allocates nothing but the notes. tests/unit/test_json.c walks
+ * it and json-c over the cases of RFC 8259's grammar; tests/fuzz holds the two against each other.
+ *
+ * A walk scans element by element with the same code, for the grammar alone: an element that is JSON
+ * but more than we keep (too deep, too many values, a lone surrogate) is no fault of the list around it.
+ * Whoever parses the element meets it.
  */
 #include "base/json_scan.h"
 
@@ -14,13 +18,17 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+/* Levels in an element of a walk. No element that deep is short enough to be parsed. */
+enum { WALK_DEPTH_MAX = 32 * 1024 };
+
 struct scanner {
     const char *start;
     const char *at;
     const char *end;
     const char *reason;
-    bool nul_escape; /* the string that was read last holds \u0000 */
-    struct json_notes *notes;
+    const char *name_end;     /* behind the quotes of the name that was read last */
+    bool nul_escape;          /* the string that was read last holds \u0000 */
+    struct json_notes *notes; /* NULL: let through what is JSON but past our limits */
     size_t weight;
     bool too_large;
 };
@@ -130,7 +138,7 @@ static bool scan_number(struct scanner *s)
             return false;
         }
     }
-    if (!is_real && !fits_64_bits(start, (size_t)(s->at - start))) {
+    if (!is_real && s->notes && !fits_64_bits(start, (size_t)(s->at - start))) {
         note_wide(s);
     }
     return true;
@@ -175,13 +183,16 @@ static bool scan_escape(struct scanner *s)
         s->nul_escape |= unit == 0;
         return true;
     }
-    bool pair = unit < 0xdc00 && s->end - s->at >= 6 && s->at[0] == '\\' && s->at[1] == 'u';
-    if (pair) {
+    const char *behind = s->at;
+    if (unit < 0xdc00 && s->end - s->at >= 6 && s->at[0] == '\\' && s->at[1] == 'u') {
         s->at += 2;
         int low = scan_hex4(s);
-        pair = low >= 0xdc00 && low <= 0xdfff;
+        if (low >= 0xdc00 && low <= 0xdfff) {
+            return true;
+        }
+        s->at = behind;
     }
-    return pair || fail(s, "a surrogate stands alone");
+    return !s->notes || fail(s, "a surrogate stands alone");
 }
 
 static bool scan_string(struct scanner *s)
@@ -216,7 +227,7 @@ static bool scan_string(struct scanner *s)
 static bool weigh(struct scanner *s, size_t weight)
 {
     s->weight += weight;
-    s->too_large = s->weight > JSON_WEIGHT_MAX;
+    s->too_large = s->notes && s->weight > JSON_WEIGHT_MAX;
     return !s->too_large || fail(s, "there are too many values");
 }
 
@@ -256,7 +267,10 @@ static bool scan_name(struct scanner *s)
     if (!scan_string(s)) {
         return false;
     }
-    s->notes->nul_in_name |= s->nul_escape;
+    s->name_end = s->at;
+    if (s->notes) {
+        s->notes->nul_in_name |= s->nul_escape;
+    }
     skip_space(s);
     if (peek(s) != ':') {
         return fail(s, "expected a colon after a name");
@@ -265,27 +279,63 @@ static bool scan_name(struct scanner *s)
     return true;
 }
 
+static int closing(int open)
+{
+    return open == '{' ? '}' : ']';
+}
+
+static bool scan_comma(struct scanner *s)
+{
+    int c = peek(s);
+    if (c != ',') {
+        return fail(s, c < 0 ? "the text ends too early" : "expected a comma or the end of a list or object");
+    }
+    s->at++;
+    return true;
+}
+
+/* The containers that are open, one bit each: set for an object. */
+struct nesting {
+    size_t depth;
+    uint8_t objects[WALK_DEPTH_MAX / 8];
+};
+
+static void nest(struct nesting *nesting, int open)
+{
+    size_t level = nesting->depth++;
+    uint8_t *byte = &nesting->objects[level / 8];
+    unsigned others = level % 8 ? *byte & ~(1U << (level % 8)) : 0;
+    *byte = (uint8_t)(others | (unsigned)(open == '{') << (level % 8));
+}
+
+static int innermost(const struct nesting *nesting)
+{
+    size_t last = nesting->depth - 1;
+    return (nesting->objects[last / 8] >> (last % 8)) & 1 ? '{' : '[';
+}
+
 /* One value with everything in it. Each turn of the loop reads the start of a value; the inner one
  * closes containers until one goes on. */
 static bool scan_value(struct scanner *s)
 {
-    char stack[JSON_DEPTH_MAX]; /* '{' or '[' */
-    size_t depth = 0;
+    struct nesting nesting;
+    size_t depth_max = s->notes ? JSON_DEPTH_MAX : WALK_DEPTH_MAX;
 
+    nesting.depth = 0; /* nest() sets the bits as it needs them */
     for (;;) {
         skip_space(s);
         int c = peek(s);
         if (c == '{' || c == '[') {
-            if (depth == JSON_DEPTH_MAX) {
+            if (nesting.depth == depth_max) {
                 return fail(s, "the nesting is too deep");
             }
             if (!weigh(s, c == '{' ? 8 : 4)) {
                 return false;
             }
-            stack[depth++] = (char)c;
+            nest(&nesting, c);
             s->at++;
             skip_space(s);
-            if (peek(s) != (c == '{' ? '}' : ']')) {
+            if (peek(s) != closing(c)) {
                 if (c == '{' && !scan_name(s)) {
                     return false;
                 }
@@ -295,22 +345,19 @@ static bool scan_value(struct scanner *s)
             return false;
         }
         for (;;) {
-            if (depth == 0) {
+            if (nesting.depth == 0) {
                 return true;
             }
-            char open = stack[depth - 1];
+            int open = innermost(&nesting);
             skip_space(s);
-            c = peek(s);
-            if (c == (open == '{' ? '}' : ']')) {
+            if (peek(s) == closing(open)) {
                 s->at++;
-                depth--;
+                nesting.depth--;
                 continue;
             }
-            if (c != ',') {
-                return fail(s, c < 0 ? "the text ends too early"
-                                     : "expected a comma or the end of a list or object");
+            if (!scan_comma(s)) {
+                return false;
             }
-            s->at++;
             if (open == '{' && !scan_name(s)) {
                 return false;
             }
@@ -319,19 +366,26 @@ static bool scan_value(struct scanner *s)
     }
 }
 
+static bool scan_end(struct scanner *s)
+{
+    skip_space(s);
+    return s->at == s->end || fail(s, "something follows the value");
+}
+
+static struct json_fault fault_of(const struct scanner *s)
+{
+    return (struct json_fault){
+        .offset = (size_t)(s->at - s->start), .reason = s->reason, .too_large = s->too_large};
+}
+
 bool json_scan_noting(const char *text, size_t length, struct json_notes *ret_notes,
                       struct json_fault *ret_fault)
 {
     *ret_notes = (struct json_notes){0};
     struct scanner s = {.start = text, .at = text, .end = text + length, .notes = ret_notes};
-    bool ok = scan_value(&s);
-    if (ok) {
-        skip_space(&s);
-        ok = s.at == s.end || fail(&s, "something follows the value");
-    }
+    bool ok = scan_value(&s) && scan_end(&s);
     if (!ok) {
-        *ret_fault = (struct json_fault){
-            .offset = (size_t)(s.at - s.start), .reason = s.reason, .too_large = s.too_large};
+        *ret_fault = fault_of(&s);
         json_notes_free(ret_notes);
     }
     return ok;
@@ -349,4 +403,66 @@ void json_notes_free(struct json_notes *notes)
 {
     free(notes->wide);
     notes->wide = NULL;
+}
+
+void json_walk_start(struct json_walk *walk, const char *text, size_t length)
+{
+    struct scanner s = {.at = text, .end = text + length};
+    skip_space(&s);
+    int c = peek(&s);
+    *walk = (struct json_walk){
+        .start = text, .at = s.at, .end = s.end, .kind = c == '[' || c == '{' ? (char)c : '\0'};
+}
+
+/* Step over what parts two elements. False at the end, and when something else stands there. */
+static bool walk_on(struct scanner *s, const struct json_walk *walk)
+{
+    bool first = !walk->value.text;
+    if (!walk->kind) {
+        (void)scan_value(s);
+        return false;
+    }
+    if (first) {
+        s->at++; /* the bracket */
+    }
+    skip_space(s);
+    if (peek(s) == closing(walk->kind)) {
+        s->at++;
+        return false;
+    }
+    return first || scan_comma(s);
+}
+
+static bool walk_element(struct scanner *s, struct json_walk *walk)
+{
+    skip_space(s);
+    if (walk->kind == '{') {
+        walk->name.text = s->at;
+        if (!scan_name(s)) {
+            return false;
+        }
+        walk->name.length = (size_t)(s->name_end - walk->name.text);
+        skip_space(s);
+    }
+    walk->value.text = s->at;
+    bool ok = scan_value(s);
+    walk->value.length = (size_t)(s->at - walk->value.text);
+    return ok;
+}
+
+bool json_walk_next(struct json_walk *walk)
+{
+    struct scanner s = {.start = walk->start, .at = walk->at, .end = walk->end};
+    if (walk->done) {
+        return false;
+    }
+    walk->done = !walk_on(&s, walk) || !walk_element(&s, walk);
+    if (walk->done && !s.reason) {
+        (void)scan_end(&s);
+    }
+    if (s.reason) {
+        walk->fault = fault_of(&s);
+    }
+    walk->at = s.at;
+    return !walk->done;
 }

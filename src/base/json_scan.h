@@ -33,4 +33,28 @@ bool json_scan_noting(const char *text, size_t length, struct json_notes *ret_no
                       struct json_fault *ret_fault);
 void json_notes_free(struct json_notes *notes);
 
+/* A piece of a longer text. */
+struct json_span {
+    const char *text;
+    size_t length;
+};
+
+/* Over the elements of a list or the members of an object, without a tree. It holds the whole against the
+ * grammar; the limits above are for whoever parses an element, so that one which is past them spoils no
+ * other. (Only nesting past 32,768 is a fault of the whole.) What is neither list nor object has no elements.
+ */
+struct json_walk {
+    char kind;               /* '[', '{', or NUL for anything else */
+    struct json_span name;   /* of a member, with its quotes and escapes */
+    struct json_span value;  /* of a member or element */
+    struct json_fault fault; /* why the walk ended; without a reason, the text did */
+    const char *start;       /* from here on it is the walk's own */
+    const char *at;
+    const char *end;
+    bool done;
+};
+void json_walk_start(struct json_walk *walk, const char *text, size_t length);
+/* Step to the first or next one; false at the end or at a fault. */
+bool json_walk_next(struct json_walk *walk);
+
 #endif

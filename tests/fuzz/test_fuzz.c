@@ -2,8 +2,8 @@
 /*
  * Bounded fuzzing: a fixed seed, a fixed number of mutations of a few texts, so that each run is
  * the same. What is claimed: whatever the scanner lets through json-c parses and prints as text that
- * the scanner lets through again; and no parser at the door reads outside of what it was given,
- * which the sanitizers watch.
+ * the scanner lets through again; what a walk finds in a list or object is what json-c finds there; and
+ * no parser at the door reads outside of what it was given, which the sanitizers watch.
  */
 #include "../unit/test.h"
 
@@ -17,6 +17,7 @@ enum { ROUNDS = 30000, TEXT_MAX = 600 };
 
 static const char *const SEEDS[] = {
     "{\"type\":\"api_call\",\"value\":1.5e3,\"user_id\":\"u\\u00e9\",\"metadata\":{\"a\":[1,2,{\"b\":null}]}}",
+    "[{\"id\":\"a\",\"a\":1},{\"id\":\"\\ud800\"},[[]],\"x\",1e3,{}]",
     "[true,false,null,-0.0,18446744073709551615,\"\\ud834\\udd1e\",\"\\\\\\\"\"]",
     "2026-01-31T23:59:59.123456+01:00",
     "ann.b+c@example-x.co.uk",
@@ -64,7 +65,63 @@ static size_t mutate(char *text, size_t length)
     return length;
 }
 
-static unsigned scanned;
+static unsigned scanned, walked;
+
+/* Texts of which the walk holds that they are JSON json-c must not refuse, but for the depth. */
+static struct json_object *read_freely(const char *text, size_t length)
+{
+    struct json_tokener *tokener = json_tokener_new_ex(TEXT_MAX + 2);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
+    struct json_object *value = json_tokener_parse_ex(tokener, text, (int)length);
+    if (json_tokener_get_error(tokener) == json_tokener_continue) {
+        value = json_tokener_parse_ex(tokener, " ", 1); /* the end of a word or number */
+    }
+    assert_int_equal(json_tokener_get_error(tokener), json_tokener_success);
+    json_tokener_free(tokener);
+    return value;
+}
+
+/* The element of `tree` that the walk stands at. Of a repeated name only the last value is in the tree. */
+static struct json_object *element_of(struct json_object *tree, const struct json_walk *walk, size_t index)
+{
+    if (walk->kind == '[') {
+        return json_object_array_get_idx(tree, index);
+    }
+    JSON_AUTO name = read_freely(walk->name.text, walk->name.length);
+    return json_object_object_get(tree, json_object_get_string(name));
+}
+
+/* What a walk finds is what json-c sees, element by element. */
+static void try_walk(const char *text, size_t length)
+{
+    struct json_walk walk;
+    struct json_fault fault;
+    bool scans = json_scan(text, length, &fault);
+    size_t count = 0, same = 0;
+
+    json_walk_start(&walk, text, length);
+    while (json_walk_next(&walk)) {
+        assert_true(walk.value.text >= text && walk.value.text + walk.value.length <= text + length);
+        count++;
+    }
+    assert_true(!scans || !walk.fault.reason);
+    if (walk.fault.reason || !walk.kind) {
+        return;
+    }
+    walked++;
+    JSON_AUTO tree = read_freely(text, length);
+    json_walk_start(&walk, text, length);
+    for (size_t i = 0; json_walk_next(&walk); i++) {
+        JSON_AUTO element = read_freely(walk.value.text, walk.value.length);
+        same += (size_t)json_object_equal(element, element_of(tree, &walk, i));
+    }
+    if (walk.kind == '[') {
+        assert_int_equal(count, json_object_array_length(tree));
+        assert_int_equal(same, count);
+    } else {
+        assert_true(same >= (size_t)json_object_object_length(tree) && same <= count);
+    }
+}
 
 static void try_json(const char *text, size_t length)
 {
@@ -129,11 +186,13 @@ static void mutations_break_no_claim(void **state)
         char *exact = mem_alloc(length); /* so that a read past the end is seen */
         memcpy(exact, text, length);
         try_json(exact, length);
+        try_walk(exact, length);
         try_others(&arena, exact, length, keyring, &config);
         free(exact);
         arena_reset(&arena);
     }
     assert_true(scanned > ROUNDS / 50); /* enough of them were still JSON */
+    assert_true(walked > ROUNDS / 50);
     keyring_free(keyring);
     arena_free(&arena);
 }

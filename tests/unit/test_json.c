@@ -316,6 +316,179 @@ static void refuses_a_text_that_is_cut_anywhere(void **state)
     }
 }
 
+/* What a walk finds, as text: `1|{"a":2}|"x"` of a list, `"a"=1|"b"=[]` of an object; then its fault. */
+static const char *walked(const char *text, size_t length)
+{
+    static char found[4096];
+    struct json_walk walk;
+    size_t out = 0;
+    json_walk_start(&walk, text, length);
+    found[0] = '\0';
+    while (json_walk_next(&walk)) {
+        out += (size_t)snprintf(found + out, sizeof(found) - out, "%s%.*s%s%.*s", out ? "|" : "",
+                                (int)walk.name.length, walk.kind == '{' ? walk.name.text : "",
+                                walk.kind == '{' ? "=" : "", (int)walk.value.length, walk.value.text);
+    }
+    if (walk.fault.reason) {
+        snprintf(found + out, sizeof(found) - out, "!%zu: %s", walk.fault.offset, walk.fault.reason);
+    }
+    assert_false(json_walk_next(&walk)); /* and stays at its end */
+    return found;
+}
+
+static void a_walk_finds_the_elements(void **state)
+{
+    static const char *const CASES[][2] = {
+        {"[]", ""},
+        {" [ ] ", ""},
+        {"{}", ""},
+        {"\n{ }\n", ""},
+        {"[1]", "1"},
+        {"[1,2]", "1|2"},
+        {" [ 1 , \"a,]\" ,\n{\"b\" : [2, 3]}, null ] ", "1|\"a,]\"|{\"b\" : [2, 3]}|null"},
+        {"[[],[[]],{}]", "[]|[[]]|{}"},
+        {"[-0.5e+3,true,\"\"]", "-0.5e+3|true|\"\""},
+        {"{\"a\":1}", "\"a\"=1"},
+        {"{ \"a\\\"}\" : [ 1 ] , \"a\":{} }", "\"a\\\"}\"=[ 1 ]|\"a\"={}"},
+        {"null", ""},
+        {" \"text\" ", ""},
+        {"1", ""},
+        {"", "!0: the text ends too early"},
+        {"x", "!0: expected a value"},
+        {"[1,2] x", "1|2!6: something follows the value"},
+        {"[] []", "!3: something follows the value"},
+        {"1 2", "!2: something follows the value"},
+        {"[1,]", "1!3: expected a value"},
+        {"[,1]", "!1: expected a value"},
+        {"[1 2]", "1!3: expected a comma or the end of a list or object"},
+        {"[1}", "1!2: expected a comma or the end of a list or object"},
+        {"[1", "1!2: the text ends too early"},
+        {"[1,", "1!3: the text ends too early"},
+        {"[", "!1: the text ends too early"},
+        {"[1,tru]", "1!3: expected a value"},
+        {"[1,{\"a\":01}]", "1!9: a number starts with a zero"},
+        {"[\"\xff\"]", "!2: the text is not valid UTF-8"},
+        {"{\"a\":1,}", "\"a\"=1!7: expected a name in double quotes"},
+        {"{\"a\" 1}", "!5: expected a colon after a name"},
+        {"{1:1}", "!1: expected a name in double quotes"},
+        {"{\"a\":1]", "\"a\"=1!6: expected a comma or the end of a list or object"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        size_t length = strlen(CASES[i][0]);
+        char *exact = mem_alloc(length); /* so that a read past the end is seen */
+        memcpy(exact, CASES[i][0], length);
+        assert_string_equal(walked(exact, length), CASES[i][1]);
+        free(exact);
+    }
+}
+
+/* The grammar alone counts for the whole; what is past our limits is found when the element is parsed. */
+static void a_walk_leaves_the_limits_to_the_elements(void **state)
+{
+    static const char *const ELEMENTS[] = {"\"\\ud800\"", "\"\\udc00\\ud800x\"", "\"\\ud800\\ud83d\\ude00\"",
+                                           "{\"a\\u0000\":1}"};
+    (void)state;
+    struct json_fault fault;
+    for (size_t i = 0; i < ARRAY_SIZE(ELEMENTS); i++) {
+        char text[100], expected[100];
+        JSON_AUTO value = NULL;
+        snprintf(text, sizeof(text), "[1,%s,2]", ELEMENTS[i]);
+        snprintf(expected, sizeof(expected), "1|%s|2", ELEMENTS[i]);
+        assert_string_equal(walked(text, strlen(text)), expected);
+        assert_false(json_parse(ELEMENTS[i], strlen(ELEMENTS[i]), &value, &fault));
+    }
+    static const char BROKEN[] = "[\"\\ud800\\u00g0\"]"; /* no pair, and the second is no escape at all */
+    assert_string_equal(walked(BROKEN, strlen(BROKEN)), "!13: \\u needs four hex digits");
+}
+
+/* "[" depth times with its ends, and a 7 behind it in the list. */
+static char *nested(size_t depth, size_t *ret_length)
+{
+    char *text = mem_alloc(2 * depth + 5);
+    text[0] = '[';
+    for (size_t i = 0; i < depth; i++) {
+        text[1 + i] = '[';
+        text[1 + depth + i] = ']';
+    }
+    memcpy(text + 1 + 2 * depth, ",7]", 4);
+    *ret_length = 2 * depth + 4;
+    return text;
+}
+
+static void a_walk_goes_deeper_than_a_tree(void **state)
+{
+    static const struct {
+        size_t depth;
+        bool walks;
+    } CASES[] = {{1, true}, {33, true}, {3000, true}, {32768, true}, {32769, false}, {2000000, false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        size_t length;
+        struct json_walk walk;
+        char *text = nested(CASES[i].depth, &length);
+        json_walk_start(&walk, text, length);
+        assert_int_equal(json_walk_next(&walk), CASES[i].walks);
+        if (CASES[i].walks) {
+            assert_int_equal(walk.value.length, 2 * CASES[i].depth);
+            assert_true(json_walk_next(&walk));
+            assert_int_equal(*walk.value.text, '7');
+            assert_false(json_walk_next(&walk));
+            assert_null(walk.fault.reason);
+        } else {
+            assert_string_equal(walk.fault.reason, "the nesting is too deep");
+        }
+        free(text);
+    }
+}
+
+/* Each level closes with its own bracket, over the bounds of the bytes that the kinds are kept in. */
+static void a_walk_keeps_the_kinds_of_its_levels(void **state)
+{
+    static const char OPEN[] = "[{\"a\":[[{\"a\":{\"a\":[";
+    (void)state;
+    for (size_t levels = 1; levels <= 40; levels++) {
+        char text[1000] = "[", close[100] = "";
+        size_t out = 1, at = 0, n = 0;
+        for (; n < levels; n++) {
+            char open = OPEN[at];
+            out += (size_t)snprintf(text + out, sizeof(text) - out, "%s", open == '{' ? "{\"a\":" : "[");
+            at = (at + (open == '{' ? 5 : 1)) % (sizeof(OPEN) - 1);
+            close[n] = open == '{' ? '}' : ']';
+        }
+        text[out++] = '1';
+        for (size_t i = n; i-- > 0;) {
+            text[out++] = close[i];
+        }
+        text[out++] = ']';
+        assert_null(strchr(walked(text, out), '!'));
+        for (size_t wrong = out - 1 - levels; wrong < out; wrong++) {
+            text[wrong] ^= ']' ^ '}';
+            assert_non_null(strchr(walked(text, out), '!'));
+            text[wrong] ^= ']' ^ '}';
+        }
+    }
+}
+
+static void a_reader_goes_on_after_a_fault(void **state)
+{
+    static const char *const TEXTS[] = {"1", "{\"a\":[1,2]}",        "{\"a\":",          "[[[",  "\"x\"",
+                                        "",  "99999999999999999999", "{\"a\\u0000\":1}", "null", "[1e5]"};
+    (void)state;
+    struct json_reader reader = {0};
+    for (size_t i = 0; i < 3 * ARRAY_SIZE(TEXTS); i++) {
+        const char *text = TEXTS[i % ARRAY_SIZE(TEXTS)];
+        struct json_fault fault = {0};
+        JSON_AUTO read = NULL;
+        JSON_AUTO parsed = NULL;
+        bool ok = json_read(&reader, text, strlen(text), &read, &fault);
+        assert_int_equal(ok, json_parse(text, strlen(text), &parsed, &fault));
+        assert_true(json_object_equal(read, parsed));
+    }
+    json_reader_free(&reader);
+    json_reader_free(&reader);
+}
+
 static void nesting_has_a_limit(void **state)
 {
     (void)state;
@@ -333,6 +506,31 @@ static void nesting_has_a_limit(void **state)
     memset(deep, '[', 1000000);
     assert_false(json_scan(deep, 1000000, &fault));
     free(deep);
+}
+
+/* However short they are, very many values make no tree; a walk over them makes none anyway. */
+static void values_have_a_limit(void **state)
+{
+    (void)state;
+    enum { OBJECTS = JSON_WEIGHT_MAX / 8 }; /* with the list around them, more than the limit */
+    char *text = mem_alloc(3 * OBJECTS + 2);
+    struct json_fault fault;
+    struct json_walk walk;
+    size_t count = 0;
+    text[0] = '[';
+    for (size_t i = 0; i < OBJECTS; i++) {
+        memcpy(text + 1 + 3 * i, "{},", 3);
+    }
+    text[3 * OBJECTS] = ']';
+    assert_false(json_scan(text, 3 * OBJECTS + 1, &fault));
+    assert_true(fault.too_large);
+    json_walk_start(&walk, text, 3 * OBJECTS + 1);
+    while (json_walk_next(&walk)) {
+        count++;
+    }
+    assert_null(walk.fault.reason);
+    assert_int_equal(count, OBJECTS);
+    free(text);
 }
 
 static void decimals_keep_their_text(void **state)
@@ -428,7 +626,13 @@ int main(void)
         cmocka_unit_test(takes_what_the_rfc_allows),
         cmocka_unit_test(refuses_everything_else),
         cmocka_unit_test(refuses_a_text_that_is_cut_anywhere),
+        cmocka_unit_test(a_walk_finds_the_elements),
+        cmocka_unit_test(a_walk_leaves_the_limits_to_the_elements),
+        cmocka_unit_test(a_walk_goes_deeper_than_a_tree),
+        cmocka_unit_test(a_walk_keeps_the_kinds_of_its_levels),
+        cmocka_unit_test(a_reader_goes_on_after_a_fault),
         cmocka_unit_test(nesting_has_a_limit),
+        cmocka_unit_test(values_have_a_limit),
         cmocka_unit_test(decimals_keep_their_text),
         cmocka_unit_test(integers_past_64_bits_keep_their_digits),
         cmocka_unit_test(what_jsonb_cannot_keep_is_found),

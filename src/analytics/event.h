@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Usage events: what a client sends, checked, and the routes that take them.
+ * A usage event: its limits, its own form in JSON, and what all forms have in common.
  *
  * The types api_call, tool_execution, cost and session have meanings of their own (see metric.h);
  * others match ^[a-z][a-z0-9_.:-]{0,49}$. An event may carry its own id; the same id in the same
@@ -9,6 +9,7 @@
 #ifndef TALLYGATE_ANALYTICS_EVENT_H
 #define TALLYGATE_ANALYTICS_EVENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +26,8 @@ enum {
     EVENT_USER_MAX = 255,           /* characters */
     EVENT_PAST_DAYS = 400,
     EVENT_FUTURE_S = 300,
-    EVENT_BODY_MAX = 32 * 1024, /* bytes of a request with one event */
-    EVENT_BATCH_MAX = 1000,     /* events in a batch request */
+    EVENT_TEXT_MAX = 32 * 1024, /* bytes of one event as it was sent */
+    EVENT_BATCH_MAX = 10000,    /* events in a request */
     EVENT_BATCH_BODY_MAX = 5 * 1024 * 1024,
 };
 
@@ -38,10 +39,11 @@ enum event_fate {
     EVENT_HOMELESS,  /* the workspace is closed */
 };
 
-/* One event on its way into the database. Texts live in the request's arena or its JSON tree. */
+/* One event on its way into the database. */
 struct event {
     const char *id;
     size_t id_length;
+    bool id_given; /* by the client */
     const char *type;
     size_t type_length;
     const char *value; /* decimal text */
@@ -55,16 +57,27 @@ struct event {
     enum event_fate fate;
 };
 
-/* The rule for types. */
+/* Check one JSON object and fill in an event. Its texts live in the object or in the problem's arena,
+ * so event_keep() comes before either goes. */
+typedef enum err event_reader(struct problem *problem, struct json_object *object, int64_t now_us,
+                              struct event *ret_event);
+/* The reader of our own form. */
+event_reader event_from_json;
+
+/* What readers share. Each notes what is wrong under `name`. */
 field_check event_check_type;
+enum err event_take_value(struct problem *problem, const char *name, const char *text, size_t length,
+                          struct event *event);
+enum err event_take_metadata(struct problem *problem, const char *name, struct json_object *json,
+                             struct event *event);
+enum err event_take_time(struct problem *problem, const char *name, const struct value *value, int64_t now_us,
+                         struct event *event);
 
-/* Check one JSON object and fill in an event. `prefix` as in validate_object(). */
-enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object,
-                         int64_t now_us, struct event *ret_event);
+/* Copy the event's texts into `arena`, and make what is ours to make: its receipt, and its id when none
+ * was given. */
+void event_keep(struct arena *arena, struct event *event);
 
-/* POST /analytics/events */
-enum err event_create(struct request *request, struct response *response);
-/* POST /analytics/metrics/batch */
-enum err event_create_batch(struct request *request, struct response *response);
+/* Record kept events in the caller's workspace, and fill in their fates. */
+enum err event_record(struct request *request, struct response *response, struct event *events, size_t count);
 
 #endif

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "analytics/intake.h"
 #include "base/clock.h"
 #include "base/gate.h"
 #include "base/json.h"
@@ -24,7 +25,7 @@
 
 enum { KEEP_BYTES = 64 * 1024, LARGE_BODY_BYTES = 256 * 1024 };
 
-static enum err check_media_type(struct request *request)
+static enum err check_json(struct request *request)
 {
     static const char JSON[] = "application/json";
     const char *type = request_variable(request, "CONTENT_TYPE");
@@ -33,11 +34,18 @@ static enum err check_media_type(struct request *request)
         return problem_say(&request->problem, ERR_MEDIA_TYPE,
                            "Send the body with Content-Type: application/json.");
     }
+    return ERR_OK;
+}
+
+static enum err check_media_type(struct request *request)
+{
+    bool any_form = request->route->flags & ROUTE_ANY_FORM;
+    enum err e = any_form ? intake_check_media_type(request) : check_json(request);
     const char *encoding = request_variable(request, "HTTP_CONTENT_ENCODING");
-    if (encoding && strcasecmp(encoding, "identity") != 0) {
+    if (!e && encoding && strcasecmp(encoding, "identity") != 0) {
         return problem_say(&request->problem, ERR_MEDIA_TYPE, "Send the body without Content-Encoding.");
     }
-    return ERR_OK;
+    return e;
 }
 
 /* A large body takes some three times its size in memory until it is answered. */

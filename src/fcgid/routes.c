@@ -7,6 +7,7 @@
 
 #include "analytics/cost.h"
 #include "analytics/event.h"
+#include "analytics/intake.h"
 #include "analytics/metric.h"
 #include "analytics/query.h"
 #include "analytics/report.h"
@@ -32,8 +33,8 @@ const struct route ROUTES[] = {
     {"PUT",    "/auth/profile",                    USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_update},
     {"DELETE", "/auth/users/{id:int}",             USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_delete},
 
-    {"POST",   "/analytics/events",                USER,   POOL_INGEST, EVENT_BODY_MAX,       0,              event_create},
-    {"POST",   "/analytics/metrics/batch",         USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, 0,              event_create_batch},
+    {"POST",   "/analytics/events",                USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, ROUTE_ANY_FORM, intake_events},
+    {"POST",   "/analytics/metrics/batch",         USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, 0,              intake_batch},
     {"GET",    "/analytics/metrics",               USER,   POOL_API,    0,                    ROUTE_ETAG,     metric_overview},
     {"GET",    "/analytics/summary",               USER,   POOL_API,    0,                    ROUTE_ETAG,     summary_show},
     {"GET",    "/analytics/events/by-type",        USER,   POOL_API,    0,                    ROUTE_ETAG,     series_by_type},

@@ -22,6 +22,7 @@ enum access {
 enum {
     ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
     ROUTE_ETAG = 2,     /* the client may keep the answer and ask whether it still holds (etag.h) */
+    ROUTE_ANY_FORM = 4, /* the body is events in any of their forms (see intake.h), not just JSON */
 };
 
 typedef enum err route_handler(struct request *request, struct response *response);

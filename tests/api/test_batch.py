@@ -24,7 +24,7 @@ def accepted(answer):
     return answer.json()["accepted"]
 
 
-@pytest.mark.parametrize("count", [1, 2, 999, 1000])
+@pytest.mark.parametrize("count", [1, 2, 1000, 9999, 10000])
 def test_sizes(user, count):
     answer = send(user, *[event(user_id=f"u{n}") for n in range(count)])
     assert answer.json() == {"accepted": count, "duplicates": 0, "rejected": []}
@@ -32,7 +32,7 @@ def test_sizes(user, count):
 
 
 def test_one_past_the_bound(user):
-    assert_invalid(send(user, *[event()] * 1001), events="too_long")
+    assert_invalid(send(user, *[event()] * 10001), events="too_long")
     assert user.get("/analytics/metrics").json()["total_metrics"] == 0
 
 
@@ -104,9 +104,10 @@ def test_what_only_the_database_refuses_does_not_spoil_the_rest(user):
 
 
 def test_all_bad(user):
-    answer = send(user, *[event(value=None)] * 1000)
+    answer = send(user, *[event(value=None)] * 10000)
     assert accepted(answer) == 0
-    assert [item["index"] for item in answer.json()["rejected"]] == list(range(1000))
+    assert [item["index"] for item in answer.json()["rejected"]] == list(range(10000))
+    assert all(item["errors"][0]["field"] == "value" for item in answer.json()["rejected"])
     assert user.get("/analytics/metrics").json()["total_metrics"] == 0
 
 
@@ -133,10 +134,30 @@ def test_each_event_is_stored_as_it_was_sent(stack, user):
     ({"events": None}, {"events": "type"}),
     ({"events": {}}, {"events": "type"}),
     ({"events": "x"}, {"events": "type"}),
+    ({"events": 1}, {"events": "type"}),
     ({"events": [event()], "more": 1}, {"more": "unknown_field"}),
+    ({"events": [event()], "more": [[]], "Events": {}}, {"more": "unknown_field", "Events": "unknown_field"}),
+    ({"event": [event()]}, {"event": "unknown_field", "events": "required"}),
 ])
 def test_wrong_bodies(user, body, wrong):
     assert_invalid(user.post(PATH, body), **wrong)
+
+
+@pytest.mark.parametrize("data, count", [
+    ('{"events": [], "events": [%s]}', 1),
+    ('{"events": [%s, %s], "\\u0065vents": [%s]}', 1),
+    (' {\n"events"\t: [ %s , %s ] } ', 2),
+])
+def test_of_a_repeated_name_the_last_value_counts(user, data, count):
+    answer = user.post(PATH, data=data.replace("%s", json.dumps(event())))
+    assert accepted(answer) == count
+
+
+@pytest.mark.parametrize("data", ['{"events": [{}]', '{"events": [{},]}', '{"events": [{}]} x', '{"events": [{}], }',
+    '{"events": [{}]]', '{"a\\ud800": 1, "events": [{}]}', '{"events": [{"type": nope}]}', '{"events": [{"type": "\t"}]}',
+    '{"events\\u0000": 1, "events": [{}]}', '{"events": [{}], "\\u0000events": []}'])
+def test_a_malformed_whole(user, data):
+    assert "byte" in assert_problem(user.post(PATH, data=data), 400)["detail"]
 
 
 @pytest.mark.parametrize("data", ["[]", "null", "1"])
@@ -150,7 +171,7 @@ def test_body_size(user, size, status):
     assert answer.status == status, answer
 
 
-def test_1000_events_of_the_largest_kind_are_more_than_a_body_holds(user):
+def test_10000_events_of_the_largest_kind_are_more_than_a_body_holds(user):
     """So the limit on the body is what protects; as many as fit go through."""
     events = [event(id=f"{n}", metadata={"k": "x" * 16000}) for n in range(300)]
     assert accepted(send(user, *events)) == 300

@@ -218,7 +218,7 @@ def test_all_wrong_fields_at_once(user):
                    metadata="type", timestamp="format", id="too_short", extra="unknown_field", ts="unknown_field")
 
 
-@pytest.mark.parametrize("body", ["[]", "null", '"x"', "1", "[{}]"])
+@pytest.mark.parametrize("body", ["null", '"x"', "1", "true"])
 def test_body_that_is_no_object(user, body):
     assert_invalid(user.post("/analytics/events", data=body), body="type")
 

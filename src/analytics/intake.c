@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "analytics/batch.h"
+#include "analytics/cloudevent.h"
 #include "analytics/event.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -15,7 +16,7 @@
 
 typedef enum err intake_handler(struct request *request, struct response *response, event_reader *read);
 
-static intake_handler take_one, take_one_or_list, take_list, take_lines;
+static intake_handler take_one, take_one_or_list, take_list, take_lines, take_data;
 
 struct form {
     const char *media_type;
@@ -26,12 +27,22 @@ struct form {
 static const struct form FORMS[] = {
     {"application/json", take_one_or_list, event_from_json},
     {"application/x-ndjson", take_lines, event_from_json},
+    {"application/cloudevents+json", take_one, cloudevent_from_json},
+    {"application/cloudevents-batch+json", take_list, cloudevent_from_json},
 };
+/* CloudEvents' binary mode has any JSON type, and headers that tell it from the first one above. */
+static const struct form BINARY = {"", take_data, cloudevent_from_json};
 
 static const struct form *find_form(const struct request *request)
 {
+    static const char CLOUDEVENTS[] = "application/cloudevents"; /* headers do not count beside these types */
     const char *type = request_variable(request, "CONTENT_TYPE");
     size_t length = type ? strcspn(type, "; \t") : 0;
+    bool own = type && strncasecmp(type, CLOUDEVENTS, sizeof(CLOUDEVENTS) - 1) == 0;
+
+    if (!own && cloudevent_in_headers(request)) {
+        return request->body_length == 0 || (type && cloudevent_is_json(type)) ? &BINARY : NULL;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(FORMS); i++) {
         if (length == strlen(FORMS[i].media_type) && strncasecmp(type, FORMS[i].media_type, length) == 0) {
             return &FORMS[i];
@@ -49,8 +60,11 @@ enum err intake_check_media_type(struct request *request)
     for (size_t i = 0; i < ARRAY_SIZE(FORMS); i++) {
         list = arena_printf(request->arena, "%s%s%s", list, i ? ", " : "", FORMS[i].media_type);
     }
-    return problem_say(&request->problem, ERR_MEDIA_TYPE,
-                       "Send the body with one of these as Content-Type: %s.", list);
+    return problem_say(
+        &request->problem, ERR_MEDIA_TYPE,
+        "Send the body with one of these as Content-Type: %s. A CloudEvent in binary mode, with its "
+        "ce- headers, takes application/json and other JSON types.",
+        list);
 }
 
 enum err intake_events(struct request *request, struct response *response)
@@ -101,6 +115,15 @@ static enum err take_one(struct request *request, struct response *response, eve
 {
     JSON_AUTO json = NULL;
     enum err e = parse_one(request, &json);
+    return e ? e : record_one(request, response, json, read);
+}
+
+static enum err take_data(struct request *request, struct response *response, event_reader *read)
+{
+    JSON_AUTO data = NULL;
+    JSON_AUTO json = NULL;
+    enum err e = request->body_length ? parse_one(request, &data) : ERR_OK;
+    e = e ? e : cloudevent_from_headers(request, data, &json);
     return e ? e : record_one(request, response, json, read);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The routes that take events, and the forms in which these come: one event, a JSON array, and NDJSON (one a
- * line). The Content-Type tells which.
+ * The routes that take events, and the forms in which these come: one event, a JSON array, NDJSON (one a
+ * line), and CloudEvents in the structured, batch and binary modes of its HTTP binding. The Content-Type
+ * tells which.
  */
 #ifndef TALLYGATE_ANALYTICS_INTAKE_H
 #define TALLYGATE_ANALYTICS_INTAKE_H

@@ -29,6 +29,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,9 +53,8 @@ struct ticket {
     size_t count;
     int64_t queued_us; /* monotonic, as the next */
     int64_t deadline_us;
-    bool done;
     enum err result;
-    pthread_cond_t wake;
+    sem_t done; /* so that a thread which wakes need not queue for the lock */
 };
 
 /* One thread and what is its alone. */
@@ -116,7 +116,7 @@ enum err ingest_record(struct ingest *ingest, int64_t workspace_id, struct event
         pthread_mutex_unlock(&ingest->lock);
         return ERR_UNAVAILABLE;
     }
-    cond_init_monotonic(&ticket.wake);
+    sem_init(&ticket.done, 0, 0);
     bool first = !ingest->first;
     *ingest->last = &ticket;
     ingest->last = &ticket.next;
@@ -127,12 +127,11 @@ enum err ingest_record(struct ingest *ingest, int64_t workspace_id, struct event
     if (first || ingest->waiting == enough(ingest) || ingest->waiting_events >= PARALLEL_EVENTS) {
         pthread_cond_signal(&ingest->work);
     }
-    /* The committer keeps the deadline, also for us: it may be using the events until it says so. */
-    while (!ticket.done) {
-        pthread_cond_wait(&ticket.wake, &ingest->lock);
-    }
     pthread_mutex_unlock(&ingest->lock);
-    pthread_cond_destroy(&ticket.wake);
+    /* The committer keeps the deadline, also for us: it may be using the events until it says so. */
+    while (sem_wait(&ticket.done) != 0) {
+    }
+    sem_destroy(&ticket.done);
     return ticket.result;
 }
 
@@ -210,16 +209,19 @@ static enum err ticket_result(const struct ticket *ticket, enum err e)
 /* Tell the tickets their result. Each goes out of scope in its thread as soon as it is done. */
 static void finish_tickets(struct ingest *ingest, struct ticket *tickets, enum err result)
 {
+    size_t events = 0;
+    for (const struct ticket *t = tickets; t; t = t->next) {
+        events += t->count;
+    }
     pthread_mutex_lock(&ingest->lock);
+    ingest->held_events -= events;
+    pthread_mutex_unlock(&ingest->lock);
     while (tickets) {
         struct ticket *next = tickets->next;
-        ingest->held_events -= tickets->count;
         tickets->result = ticket_result(tickets, result);
-        tickets->done = true;
-        pthread_cond_signal(&tickets->wake);
+        sem_post(&tickets->done);
         tickets = next;
     }
-    pthread_mutex_unlock(&ingest->lock);
 }
 
 /* Answer 503 to the tickets whose wait limit is over; returns the others. */

@@ -12,7 +12,7 @@ WITH groups AS (
       AND occurred_at < ($2::date + $3::int)::timestamp AT TIME ZONE 'UTC' AND ($6::text IS NULL OR type = $6::text)
     GROUP BY 1
 )
-SELECT grouped, trim_scale(CASE $4 WHEN 'avg' THEN round(value, 6) ELSE value END), events
+SELECT grouped, trim_scale(value), events
 FROM groups
 WHERE $4 = 'unique_users'
 ORDER BY CASE $7 WHEN 'value' THEN value END NULLS LAST, CASE $7 WHEN '-value' THEN value END DESC NULLS LAST,

@@ -12,7 +12,7 @@ WITH spans AS (
            active_users($1, coalesce(day, $2::date), CASE WHEN day IS NULL THEN $3::int ELSE 1 END)::numeric AS value
     FROM spans
 )
-SELECT grouped, trim_scale(CASE $4 WHEN 'avg' THEN round(value, 6) ELSE value END), events
+SELECT grouped, trim_scale(value), events
 FROM groups
 WHERE $4 = 'unique_users' AND $6::text IS NULL AND $9::text IS NULL
 ORDER BY CASE $7 WHEN 'value' THEN value END NULLS LAST, CASE $7 WHEN '-value' THEN value END DESC NULLS LAST,

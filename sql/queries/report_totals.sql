@@ -1,5 +1,6 @@
 -- Totals of a day and their change against the day before.  $1 workspace, $2 day
--- Columns: events, users, cost; then for each of the three: previous, difference, percent.
+-- Columns: events, users, cost; then for each of the three: previous, difference, percent. 0e-20 lends a quotient
+-- twenty digits more, so that it is rounded once.
 WITH days AS (
     SELECT day,
            sum(events) AS events,
@@ -19,9 +20,9 @@ WITH days AS (
 )
 SELECT events, users, trim_scale(cost),
        events_before, events - events_before,
-       trim_scale(round(100 * (events - events_before) / nullif(abs(events_before), 0), 2)),
+       trim_scale(round((100 + 0e-20) * (events - events_before) / nullif(abs(events_before), 0), 2)),
        users_before, users - users_before,
-       trim_scale(round(100 * (users - users_before) / nullif(abs(users_before), 0), 2)),
+       trim_scale(round((100 + 0e-20) * (users - users_before) / nullif(abs(users_before), 0), 2)),
        trim_scale(cost_before), trim_scale(cost - cost_before),
-       trim_scale(round(100 * (cost - cost_before) / nullif(abs(cost_before), 0), 2))
+       trim_scale(round((100 + 0e-20) * (cost - cost_before) / nullif(abs(cost_before), 0), 2))
 FROM pair

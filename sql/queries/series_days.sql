@@ -1,8 +1,8 @@
 -- Events and values by type and interval, in UTC, from the rollup of days; types past the `limit` busiest are one, NULL.
 --   $1 workspace, $2 first day, $3 number of days, $4 day, week or month, $5 type or NULL, $6 limit
--- Columns: rank, type, its events, its value, time, events, value.
+-- Columns: rank, type, its events, its value, key of series_times, events, value.
 WITH points AS MATERIALIZED (
-    SELECT type, date_trunc($4, day::timestamp) AT TIME ZONE 'UTC' AS at, sum(events) AS events, sum(total) AS total
+    SELECT type, date_trunc($4, day::timestamp) AS key, sum(events) AS events, sum(total) AS total
     FROM rollup_day
     WHERE workspace_id = $1 AND day >= $2::date AND day < $2::date + $3::int
       AND ($5::text IS NULL OR type = $5::text)
@@ -12,7 +12,7 @@ WITH points AS MATERIALIZED (
 )
 SELECT r.rank, CASE WHEN r.rank <= $6::int THEN min(p.type) END,
        sum(sum(p.events)) OVER (PARTITION BY r.rank), trim_scale(sum(sum(p.total)) OVER (PARTITION BY r.rank)),
-       (extract(epoch FROM p.at) * 1000000)::bigint, sum(p.events), trim_scale(sum(p.total))
+       (extract(epoch FROM p.key) * 1000000)::bigint, sum(p.events), trim_scale(sum(p.total))
 FROM points p JOIN ranked r USING (type)
-GROUP BY r.rank, p.at
-ORDER BY r.rank, p.at
+GROUP BY r.rank, p.key
+ORDER BY r.rank, p.key

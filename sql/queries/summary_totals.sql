@@ -1,6 +1,7 @@
 -- Totals of a period, its first and last event, and the change against the period of the same length before.
 --   $1 workspace, $2 first day, $3 number of days
--- Columns: events, value, users, first, last; then for each of the first three: previous, difference, percent.
+-- Columns: events, value, users, first, last; then for each of the first three: previous, difference, percent. 0e-20
+-- lends a quotient twenty digits more, so that it is rounded once.
 WITH days AS (
     SELECT coalesce(sum(events) FILTER (WHERE day >= $2::date), 0) AS events,
            coalesce(sum(total) FILTER (WHERE day >= $2::date), 0) AS value,
@@ -21,9 +22,9 @@ SELECT events, trim_scale(value), users,
                               AND occurred_at < ($2::date + $3::int)::timestamp AT TIME ZONE 'UTC'
                             ORDER BY occurred_at DESC LIMIT 1)) * 1000000)::bigint,
        events_before, events - events_before,
-       trim_scale(round(100 * (events - events_before) / nullif(abs(events_before), 0), 2)),
+       trim_scale(round((100 + 0e-20) * (events - events_before) / nullif(abs(events_before), 0), 2)),
        trim_scale(value_before), trim_scale(value - value_before),
-       trim_scale(round(100 * (value - value_before) / nullif(abs(value_before), 0), 2)),
+       trim_scale(round((100 + 0e-20) * (value - value_before) / nullif(abs(value_before), 0), 2)),
        users_before, users - users_before,
-       trim_scale(round(100 * (users - users_before) / nullif(abs(users_before), 0), 2))
+       trim_scale(round((100 + 0e-20) * (users - users_before) / nullif(abs(users_before), 0), 2))
 FROM days

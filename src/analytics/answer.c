@@ -241,9 +241,12 @@ static enum err answer_new(struct request *request, const struct answer_question
     }
     response_json(response, 200, answer);
     count(&request->services->metrics->answer_cache_misses);
-    if (!response->body->overflow) {
-        keep(request->services, place, response->body, asked_us);
+    if (response->body->overflow) {
+        return problem_say(&request->problem, ERR_INVALID,
+                           "The answer is larger than %d bytes: ask for fewer days or a lower limit.",
+                           RESPONSE_BODY_MAX);
     }
+    keep(request->services, place, response->body, asked_us);
     return ERR_OK;
 }
 
@@ -277,7 +280,7 @@ enum err answer_cached(struct request *request, struct response *response,
     bool found = !off && !unwanted && answer_kept(request->services, &place, response);
 
     e = found ? ERR_OK : answer_new(request, question, &place, response);
-    if (!e && question->fields && !response->body->overflow) {
+    if (!e && question->fields) {
         e = select_fields(request, response, question->fields);
     }
     if (!e) {

@@ -6,7 +6,7 @@
 #include "analytics/answer.h"
 #include "analytics/event.h"
 #include "analytics/period.h"
-#include "base/clock.h"
+#include "analytics/rows.h"
 #include "base/json.h"
 #include "http/sparse.h"
 #include "http/validate.h"
@@ -35,17 +35,36 @@ static const char *check_interval(const char *text, size_t length)
     return known ? NULL : "must be hour, day, week or month";
 }
 
-/* The form of a name in the time zone database. PostgreSQL would also take abbreviations and rules. */
-static const char *check_zone(const char *text, size_t length)
+/* Etc/GMT and what may stand behind it: 0, or up to 12 hours west (+) or 14 east (-). */
+static bool is_fixed_zone(const char *text)
 {
-    static const char SIGNS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/";
-    bool ok = strcmp(text, "UTC") == 0 ||
-              (strspn(text, SIGNS) == length && strchr(text, '/') && *text >= 'A' && *text <= 'Z');
-    return ok ? NULL : "must be UTC or a name of the time zone database, as in Europe/Berlin";
+    static const char PREFIX[] = "Etc/GMT";
+    if (strncmp(text, PREFIX, sizeof(PREFIX) - 1) != 0) {
+        return false;
+    }
+    text += sizeof(PREFIX) - 1;
+    if (*text == '\0' || strcmp(text, "0") == 0) {
+        return true;
+    }
+    bool one = text[1] >= '0' && text[1] <= '9' && text[2] == '\0';
+    bool two = text[1] == '1' && text[2] >= '0' && text[2] <= (*text == '+' ? '2' : '4') && text[3] == '\0';
+    return (*text == '+' || *text == '-') && (one || two);
 }
 
-/* Whether PostgreSQL knows the zone, and whether its hours are ours throughout the period. */
-static enum err read_zone(struct request *request, const struct series *series)
+/* The form of a name in the time zone database. PostgreSQL would also take abbreviations, and rules: to it
+ * Nowhere/Land3 is a place three hours west. Without a digit nothing is a rule. */
+static const char *check_zone(const char *text, size_t length)
+{
+    static const char SIGNS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-/";
+    bool is_place = strspn(text, SIGNS) == length && strchr(text, '/') && *text >= 'A' && *text <= 'Z';
+    return is_place || is_fixed_zone(text) || strcmp(text, "UTC") == 0
+               ? NULL
+               : "must be UTC or a name of the time zone database, as in Europe/Berlin";
+}
+
+/* Whether PostgreSQL knows the zone, and whether its hours are ours throughout the period. The row tells
+ * where in UTC the period begins and ends. */
+static enum err read_zone(struct request *request, const struct series *series, PGresult **ret_bounds)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
@@ -60,6 +79,10 @@ static enum err read_zone(struct request *request, const struct series *series)
         return problem_field(
             &request->problem, "timezone", "unsupported",
             "has an offset that is no whole number of hours, and events are counted by hours of UTC");
+    }
+    if (!e) {
+        *ret_bounds = result;
+        result = NULL;
     }
     return e;
 }
@@ -84,8 +107,8 @@ static struct json_object *start_series(const PGresult *result, int row, size_t 
     return series;
 }
 
-/* Rows are {rank, type, its events, its value, time, events, value} by rank and time; `times` has all
- * times in order. */
+/* Rows are {rank, type, its events, its value, key, events, value} by rank and key; `times` has all
+ * keys in order, and the time of each. */
 static struct json_object *fill(const PGresult *result, const PGresult *times)
 {
     struct json_object *list = json_object_new_array();
@@ -101,8 +124,8 @@ static struct json_object *fill(const PGresult *result, const PGresult *times)
             json_object_array_add(list, series);
             point = 0;
         }
-        int64_t at_us = pg_get_int(result, row, 4);
-        while (point < points && pg_get_int(times, (int)point, 0) < at_us) {
+        int64_t key = pg_get_int(result, row, 4);
+        while (point < points && pg_get_int(times, (int)point, 0) < key) {
             point++;
         }
         if (point < points) {
@@ -117,41 +140,53 @@ static struct json_object *times_json(const PGresult *times)
 {
     struct json_object *list = json_object_new_array();
     for (int row = 0; row < PQntuples(times); row++) {
-        char text[CLOCK_TEXT_SIZE];
-        clock_format(pg_get_int(times, row, 0), text);
-        json_object_array_add(list, json_object_new_string(text));
+        json_object_array_add(list, rows_value(times, row, 1, ROW_TIME));
     }
     return list;
 }
 
-static enum err build(struct request *request, void *argument, struct json_object **ret_answer)
+static enum err ask_times(struct request *request, const struct series *series, const PGresult *bounds,
+                          PGresult **ret_times)
 {
-    const struct series *series = argument;
-    struct pg_params axis = {0}, params = {0};
-    PG_RESULT_AUTO times = NULL;
-    PG_RESULT_AUTO rows = NULL;
-    bool from_days = strcmp(series->zone, "UTC") == 0 && strcmp(series->interval, "hour") != 0;
-
-    enum err e = read_zone(request, series);
-    if (e) {
-        return e;
-    }
-    period_params(&series->period, &axis);
-    pg_text(&axis, series->interval);
-    pg_text(&axis, series->zone);
-    e = pg_query(request->services->pg, &TIMES, &axis, &times);
-    if (e) {
-        return e;
-    }
-    pg_int(&params, request->principal.workspace_id);
+    struct pg_params params = {0};
     period_params(&series->period, &params);
+    pg_text(&params, series->interval);
+    pg_text(&params, series->zone);
+    pg_text(&params, pg_get_text(bounds, 0, 1));
+    pg_text(&params, pg_get_text(bounds, 0, 2));
+    return pg_query(request->services->pg, &TIMES, &params, ret_times);
+}
+
+static enum err ask_points(struct request *request, const struct series *series, const PGresult *bounds,
+                           PGresult **ret_points)
+{
+    bool from_days = strcmp(series->zone, "UTC") == 0 && strcmp(series->interval, "hour") != 0;
+    struct pg_params params = {0};
+    pg_int(&params, request->principal.workspace_id);
+    if (from_days) {
+        period_params(&series->period, &params);
+    } else {
+        pg_text(&params, pg_get_text(bounds, 0, 1));
+        pg_text(&params, pg_get_text(bounds, 0, 2));
+    }
     pg_text(&params, series->interval);
     pg_text(&params, series->type);
     pg_int(&params, series->types);
     if (!from_days) {
         pg_text(&params, series->zone);
     }
-    e = pg_query(request->services->pg, from_days ? &DAYS : &HOURS, &params, &rows);
+    return pg_query(request->services->pg, from_days ? &DAYS : &HOURS, &params, ret_points);
+}
+
+static enum err build(struct request *request, void *argument, struct json_object **ret_answer)
+{
+    const struct series *series = argument;
+    PG_RESULT_AUTO bounds = NULL;
+    PG_RESULT_AUTO times = NULL;
+    PG_RESULT_AUTO points = NULL;
+    enum err e = read_zone(request, series, &bounds);
+    e = e ? e : ask_times(request, series, bounds, &times);
+    e = e ? e : ask_points(request, series, bounds, &points);
     if (e) {
         return e;
     }
@@ -161,7 +196,7 @@ static enum err build(struct request *request, void *argument, struct json_objec
     json_add_string(answer, "start", series->period.start_date);
     json_add_int(answer, "days", series->period.days);
     json_add(answer, "times", times_json(times));
-    json_add(answer, "series", fill(rows, times));
+    json_add(answer, "series", fill(points, times));
     *ret_answer = answer;
     return ERR_OK;
 }

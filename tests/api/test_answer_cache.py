@@ -3,10 +3,14 @@
 
 What a worker keeps of periods that are over, with Redis, is in tests/drivers/test_answer.py.
 """
+import datetime
+import time
+
 import pytest
 
 from env.problems import assert_invalid, assert_problem
-from env.wait import wait_for
+from env.wait import PATIENCE, wait_for
+from model import DAY, UTC
 
 PATH = "/analytics/usage/u"
 HIT, MISS = "tallygate; hit", "tallygate; fwd=miss"
@@ -125,6 +129,105 @@ def test_without_redis(stack, user):
         ask_twice(user)
     finally:
         stack.up()
+
+
+# ---- periods that are over ----
+
+FIGURES = ["/analytics/metrics", "/analytics/summary", "/analytics/events/by-type", "/analytics/query?group_by=type",
+           "/analytics/query?group_by=metadata.k", "/analytics/usage/u", "/analytics/costs", "/analytics/reports/daily"]
+
+
+def day(days_ago):
+    return datetime.datetime.now(UTC).date() - days_ago * DAY
+
+
+def finished(path, days_ago=3, days=1):
+    """A question about days that are over for good, however close to midnight it is."""
+    first, last = day(days_ago + days - 1), day(days_ago)
+    period = f"date={last}" if path.endswith("daily") else f"start={first}&end={last}"
+    return f"{path}{'&' if '?' in path else '?'}{period}"
+
+
+def record_at(user, date, **fields):
+    user.record(timestamp=f"{date}T12:00:00Z", **fields)
+
+
+def outlast(seconds):
+    """Wait until what is kept for so long is gone."""
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() > until)
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_kept_for_longer_when_it_is_over(user, path):
+    record_at(user, day(3), type="cost", user_id="u")
+    path = finished(path)
+    first = ask(user, path)
+    assert status(first) == MISS
+    user.record("cost", 1, "u")
+    outlast(1.2)
+    for _ in range(2):
+        again = ask(user, path)
+        assert (status(again), again.body) == (HIT, first.body), "what comes now is not part of it"
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_a_late_event_makes_it_new_within_a_second(user, path):
+    record_at(user, day(3), type="cost", user_id="u")
+    path = finished(path)
+    for n in range(2):
+        kept = ask(user, path)
+        assert status(ask(user, path)) == HIT
+        record_at(user, day(3), type="cost", user_id="u", metadata={"k": f"late {n}"})
+        recorded = time.monotonic()
+        fresh = wait_for(lambda kept=kept: (answer := ask(user, path)).body != kept.body and answer, 2, "the late event")
+        assert time.monotonic() - recorded < 1.5 * PATIENCE
+        assert fresh.headers["ETag"] != kept.headers["ETag"]
+        assert ask(user, path).body == fresh.body
+
+
+def test_a_late_event_elsewhere_changes_nothing(user):
+    record_at(user, day(3), user_id="u")
+    path = finished("/analytics/metrics")
+    kept = ask(user, path)
+    record_at(user, day(5), user_id="u")
+    outlast(1.2)
+    assert ask(user, path).body == kept.body
+    assert ask(user, path, If_None_Match=kept.headers["ETag"]).status == 304
+
+
+@pytest.mark.parametrize("path", FIGURES)
+def test_what_is_over_is_not_another_workspaces(user, other, path):
+    """Neither their figures, kept before or after, nor their late events reach mine."""
+    for tenant, count in ((user, 1), (other, 2)):
+        for _ in range(count):
+            record_at(tenant, day(3), type="cost", user_id="u")
+    path = finished(path)
+    mine, theirs = ask(user, path), ask(other, path)
+    assert (status(mine), status(theirs)) == (MISS, MISS)
+    assert mine.body != theirs.body
+    record_at(other, day(3), type="cost", user_id="u")
+    wait_for(lambda: ask(other, path).body != theirs.body, 2, "the late event")
+    again = ask(user, path)
+    assert (status(again), again.body) == (HIT, mine.body)
+
+
+def test_selections_of_what_is_over(user):
+    record_at(user, day(3), user_id="u")
+    path = finished("/analytics/summary")
+    whole = ask(user, path).json()
+    some = ask(user, f"{path}&fields=total_events,by_type.type")
+    assert status(some) == HIT
+    assert some.json() == {"total_events": whole["total_events"], "by_type": [{"type": "api_call"}]}
+
+
+def test_days_of_another_zone_are_over_later(user):
+    """An hour after midnight in UTC it is still yesterday in Los Angeles, and what comes there is not late."""
+    record_at(user, day(3), user_id="u")
+    path = finished("/analytics/events/by-type") + "&timezone=America/Los_Angeles"
+    assert status(ask(user, path)) == MISS
+    outlast(1.2)
+    assert status(ask(user, path)) == MISS
 
 
 # ---- fields ----

@@ -6,7 +6,8 @@ import pytest
 
 from env.problems import assert_problem
 
-PATHS = ["/analytics/metrics", "/analytics/usage/u", "/analytics/costs", "/analytics/reports/daily"]
+PATHS = ["/analytics/metrics", "/analytics/usage/u", "/analytics/costs", "/analytics/reports/daily", "/analytics/summary",
+         "/analytics/events/by-type", "/analytics/query"]
 
 
 def ask(user, path, tag, **headers):

@@ -79,6 +79,18 @@ def test_averages(user):
     assert body["active_users"] == 3
 
 
+def test_averages_with_many_digits(user):
+    model = Model(user)
+    now = datetime.datetime.now(UTC)
+    for type in ("session", "cost"):
+        model.send([Event(type, Decimal(value), person, now - datetime.timedelta(minutes=1)) for value, person in
+                    [("12345678901234567890.123", "a"), ("1", "b"), ("0.000000999999999999999999999999999999", "c")]])
+    body = user.get(PATH + "?days=2").json()
+    assert {k: body[k] for k in overview(model.events)} == overview(model.events)
+    body = user.get("/analytics/usage/a?days=2").json()
+    assert {k: body[k] for k in usage(model.events, "a")} == usage(model.events, "a")
+
+
 def test_peak_hour_is_the_one_with_most_events_over_all_days(user):
     day = noon(3)
     times = [(3, 2), (5, 1), (7, 2)]

@@ -3,7 +3,10 @@
 --   $1..$8 one array a column, sorted by workspace and id; $9 the committer's shard
 --
 -- Near a boundary of the duplicate window an id is written to both buckets, the lower one first, and is
--- fresh when it is new in both; at other times `lower` is `higher` and the first insert does nothing.
+-- fresh when it is new in both; at other times `lower` is `higher` and the first insert does nothing. Who comes
+-- first in the higher one has won: the other may leave a row in the lower one behind, which is why the highest is the
+-- row that stands. Rows are written in the order of their key, which is that of the batch, so that two batches with the
+-- same ids wait for each other in one direction only.
 -- The same id at the same time from before the window is refused by the key of events, and then the
 -- committer asks for such rows (ingest_known.sql): a check here would cost each event a tenth more.
 --
@@ -21,21 +24,26 @@ WITH batch AS MATERIALIZED (
     SELECT event_id_bucket(now() - interval '1 hour') AS lower, event_id_bucket(now() + interval '1 hour') AS higher
 ), open AS MATERIALIZED (
     SELECT id FROM workspaces WHERE closed_at IS NULL AND id IN (SELECT workspace_id FROM batch)
+), unseen AS MATERIALIZED ( -- by the bucket before
+    SELECT n, workspace_id, id, receipt, occurred_at
+    FROM batch
+    WHERE workspace_id IN (SELECT id FROM open)
+      AND (SELECT e.receipt FROM event_ids e
+           WHERE e.workspace_id = batch.workspace_id AND e.id = batch.id AND e.bucket = (SELECT lower - 1 FROM span)) IS NULL
 ), early AS (
     INSERT INTO event_ids (workspace_id, id, bucket, receipt, occurred_at)
     SELECT workspace_id, id, (SELECT lower FROM span), receipt, occurred_at
-    FROM batch
-    WHERE (SELECT lower < higher FROM span) AND workspace_id IN (SELECT id FROM open)
+    FROM unseen
+    WHERE (SELECT lower < higher FROM span)
+    ORDER BY n
     ON CONFLICT DO NOTHING
     RETURNING receipt
 ), fresh AS (
     INSERT INTO event_ids (workspace_id, id, bucket, receipt, occurred_at)
     SELECT workspace_id, id, (SELECT higher FROM span), receipt, occurred_at
-    FROM batch
-    WHERE workspace_id IN (SELECT id FROM open)
-      AND (SELECT e.receipt FROM event_ids e
-           WHERE e.workspace_id = batch.workspace_id AND e.id = batch.id AND e.bucket = (SELECT lower - 1 FROM span)) IS NULL
-      AND ((SELECT lower = higher FROM span) OR receipt IN (SELECT receipt FROM early))
+    FROM unseen
+    WHERE (SELECT lower = higher FROM span) OR receipt IN (SELECT receipt FROM early)
+    ORDER BY n
     ON CONFLICT DO NOTHING
     RETURNING receipt
 ), added AS (
@@ -94,7 +102,7 @@ FROM batch b
 LEFT JOIN LATERAL (
     SELECT e.receipt, e.occurred_at FROM event_ids e
     WHERE e.workspace_id = b.workspace_id AND e.id = b.id AND e.bucket >= (SELECT lower - 1 FROM span)
-    ORDER BY e.bucket
+    ORDER BY e.bucket DESC
     LIMIT 1
 ) standing ON true
 WHERE b.receipt NOT IN (SELECT receipt FROM fresh)

@@ -6,6 +6,6 @@ LATERAL (
     SELECT e.receipt, e.occurred_at FROM event_ids e
     WHERE e.workspace_id = b.workspace_id AND e.id = b.id
       AND e.bucket >= event_id_bucket(now() - interval '1 hour') - 1
-    ORDER BY e.bucket
+    ORDER BY e.bucket DESC
     LIMIT 1
 ) AS standing

@@ -141,7 +141,6 @@ def test_the_promise_at_any_instant(database, workspace, committer, seed):
     assert stored(database, workspace) == sorted(walk.rows)
 
 
-@pytest.mark.xfail(strict=True, reason="near a boundary a duplicate of an id of the bucket before leaves a row of its own")
 def test_a_duplicate_is_told_the_time_of_the_one_that_counts(database, workspace, committer):
     walk = Walk(database, workspace, committer, 1)
     assert not walk.wrong_times
@@ -149,16 +148,12 @@ def test_a_duplicate_is_told_the_time_of_the_one_that_counts(database, workspace
 
 # ---- at once ----
 
-# One's row in the lower bucket stays, though the other took the id in the higher one.
-DISPLACED = pytest.mark.xfail(strict=True, reason="both are told that they were recorded, and one of them was not")
-
 
 def disagreements():
     for edge in EDGES:
         for first in ("early", "late"):
             for end in ("commits", "fails"):
-                marks = DISPLACED if (edge, first, end) == ("an hour after", "late", "commits") else ()
-                yield pytest.param(edge, first, end, id=f"{edge}, the {first} one first, which {end}", marks=marks)
+                yield pytest.param(edge, first, end, id=f"{edge}, the {first} one first, which {end}")
 
 
 @pytest.mark.parametrize("edge, first_clock, end", disagreements())
@@ -189,7 +184,7 @@ def test_two_that_disagree_on_the_side_of_an_edge(database, workspace, edge, fir
         assert second.record(third, at) == [("duplicate", counts)] * 5
 
 
-@pytest.mark.parametrize("edge", [*list(EDGES)[:2], pytest.param("an hour after", marks=DISPLACED)])
+@pytest.mark.parametrize("edge", list(EDGES))
 def test_many_at_an_edge(database, workspace, edge):
     """Batches that overlap in ids and in time, and some fail: each id counts once, and nobody waits in a ring."""
     keep(database, BOUNDARY)
@@ -215,7 +210,6 @@ def test_many_at_an_edge(database, workspace, edge):
     assert recorded == sorted(id for id, _ in stored(database, workspace))
 
 
-@pytest.mark.xfail(strict=True, reason="nothing in the statement keeps the order, so it is the plan's to choose")
 def test_ids_are_written_in_the_order_of_their_key(database, workspace, committer):
     """So that two batches with the same ids never wait for each other in a ring."""
     database.query("INSERT INTO workspaces (name) SELECT 'w' FROM generate_series(1, 20000)")

@@ -91,6 +91,7 @@ READS = {
     "report_top_users": [(W, start, 1) for start, _ in PERIODS],
     "summary_totals": over_periods(),
     "summary_by_type": over_periods(),
+    "series_today": [("Europe/Berlin",)],
     "series_zone": [("Europe/Berlin", start, days) for start, days in PERIODS],
     "series_times": [(start, days, "day", "Europe/Berlin", *ends(start, days)) for start, days in PERIODS],
     "series_days": over_periods("day", None, 50) + over_periods("week", "cost", 50),

@@ -13,15 +13,20 @@ static void set(struct period *period, int64_t start_us, int64_t days)
     clock_format_date(period->start_us, period->start_date);
 }
 
-static int64_t today_us(void)
+int64_t period_today_us(void)
 {
     int64_t now_us = clock_now_us();
     return now_us - now_us % USEC_PER_DAY;
 }
 
+static void set_last_days(struct period *period, int64_t days, int64_t today_us)
+{
+    set(period, today_us - (days - 1) * USEC_PER_DAY, days);
+}
+
 void period_last_days(struct period *ret_period, int64_t days)
 {
-    set(ret_period, today_us() - (days - 1) * USEC_PER_DAY, days);
+    set_last_days(ret_period, days, period_today_us());
 }
 
 void period_day(struct period *ret_period, int64_t day_us)
@@ -32,10 +37,16 @@ void period_day(struct period *ret_period, int64_t day_us)
 enum err period_read(struct problem *problem, const struct value values[PERIOD_FIELDS_COUNT],
                      int64_t default_days, struct period *ret_period)
 {
+    return period_read_on(problem, values, default_days, period_today_us(), ret_period);
+}
+
+enum err period_read_on(struct problem *problem, const struct value values[PERIOD_FIELDS_COUNT],
+                        int64_t default_days, int64_t today_us, struct period *ret_period)
+{
     const struct value *days = &values[PERIOD_DAYS], *start = &values[PERIOD_START],
                        *end = &values[PERIOD_END];
     if (!start->present && !end->present) {
-        period_last_days(ret_period, days->present ? days->integer : default_days);
+        set_last_days(ret_period, days->present ? days->integer : default_days, today_us);
         return ERR_OK;
     }
     if (days->present) {
@@ -44,7 +55,7 @@ enum err period_read(struct problem *problem, const struct value values[PERIOD_F
     if (!start->present) {
         return problem_field(problem, "start", "required", "is required where end is given");
     }
-    int64_t last_us = end->present ? end->integer : today_us();
+    int64_t last_us = end->present ? end->integer : today_us;
     if (last_us < start->integer) {
         return problem_field(problem, end->present ? "end" : "start", "out_of_range",
                              end->present ? "must not lie before start" : "must not lie after today");

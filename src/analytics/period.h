@@ -42,10 +42,14 @@ struct period {
 /* What the parameters say; `default_days` when they say nothing. ERR_INVALID with the field noted. */
 enum err period_read(struct problem *problem, const struct value values[PERIOD_FIELDS_COUNT],
                      int64_t default_days, struct period *ret_period);
+/* The same where today is another date, as it may be in another zone: its midnight as if it were UTC's. */
+enum err period_read_on(struct problem *problem, const struct value values[PERIOD_FIELDS_COUNT],
+                        int64_t default_days, int64_t today_us, struct period *ret_period);
+int64_t period_today_us(void);
 void period_last_days(struct period *ret_period, int64_t days);
 /* One day, given by its first microsecond. */
 void period_day(struct period *ret_period, int64_t day_us);
-/* Whether nothing but late events can change what is to be said of it. */
+/* Whether, in UTC, nothing but late events can change what is to be said of it. */
 bool period_is_over(const struct period *period);
 /* Add the first day and the number of days as parameters; the period must live until the call is over. */
 void period_params(const struct period *period, struct pg_params *params);

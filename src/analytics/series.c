@@ -14,6 +14,8 @@
 
 enum { DEFAULT_DAYS = 30, HOURS_DAYS_MAX = 31, TYPES_DEFAULT = 50, TYPES_MAX = 100, ZONE_MAX = 64 };
 
+static const struct pg_statement TODAY = {"series_today",
+                                          "SELECT " PG_US("(now() AT TIME ZONE $1)::date::timestamp")};
 static const struct pg_statement ZONE = {"series_zone", sql_series_zone};
 static const struct pg_statement TIMES = {"series_times", sql_series_times};
 static const struct pg_statement HOURS = {"series_hours", sql_series_hours};
@@ -62,6 +64,28 @@ static const char *check_zone(const char *text, size_t length)
                : "must be UTC or a name of the time zone database, as in Europe/Berlin";
 }
 
+static enum err note_unknown_zone(struct request *request)
+{
+    return problem_field(&request->problem, "timezone", "unknown", "is not a time zone that is known here");
+}
+
+/* The date there. Which questions have the same answer depends on it, so it is asked each time. */
+static enum err find_today(struct request *request, const char *zone, int64_t *ret_us)
+{
+    if (strcmp(zone, "UTC") == 0) {
+        *ret_us = period_today_us();
+        return ERR_OK;
+    }
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+    pg_text(&params, zone);
+    enum err e = pg_query(request->services->pg, &TODAY, &params, &result);
+    if (!e) {
+        *ret_us = pg_get_int(result, 0, 0);
+    }
+    return e == ERR_INVALID ? note_unknown_zone(request) : e;
+}
+
 /* Whether PostgreSQL knows the zone, and whether its hours are ours throughout the period. The row tells
  * where in UTC the period begins and ends. */
 static enum err read_zone(struct request *request, const struct series *series, PGresult **ret_bounds)
@@ -72,8 +96,7 @@ static enum err read_zone(struct request *request, const struct series *series, 
     period_params(&series->period, &params);
     enum err e = pg_query(request->services->pg, &ZONE, &params, &result);
     if (e == ERR_INVALID) {
-        return problem_field(&request->problem, "timezone", "unknown",
-                             "is not a time zone that is known here");
+        return note_unknown_zone(request);
     }
     if (!e && !pg_get_bool(result, 0, 0)) {
         return problem_field(
@@ -214,14 +237,16 @@ enum err series_by_type(struct request *request, struct response *response)
     enum { FIELDS = PERIOD_FIELDS_COUNT, INTERVAL, TIMEZONE, TYPE, LIMIT, COUNT };
     struct value values[COUNT];
     struct series series = {0};
+    int64_t today_us = 0;
 
     enum err e = validate_query(request, QUERY, COUNT, values);
-    e = e ? e : period_read(&request->problem, values, DEFAULT_DAYS, &series.period);
+    series.zone = !e && values[TIMEZONE].present ? values[TIMEZONE].text : "UTC";
+    e = e ? e : find_today(request, series.zone, &today_us);
+    e = e ? e : period_read_on(&request->problem, values, DEFAULT_DAYS, today_us, &series.period);
     if (e) {
         return e;
     }
     series.interval = values[INTERVAL].present ? values[INTERVAL].text : "day";
-    series.zone = values[TIMEZONE].present ? values[TIMEZONE].text : "UTC";
     series.type = values[TYPE].text;
     series.types = values[LIMIT].present ? values[LIMIT].integer : TYPES_DEFAULT;
     if (strcmp(series.interval, "hour") == 0 && series.period.days > HOURS_DAYS_MAX) {

@@ -150,6 +150,28 @@ def test_defaults(user):
                                "values": [0] * 29 + [2]}] or body["series"][0]["events"][-2] == 1
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Auckland", "Etc/GMT+12", "Asia/Tokyo",
+                                  "America/Los_Angeles"])
+def test_today_is_that_of_the_zone(user, zone):
+    """Where it is tomorrow already, what happens now happens there tomorrow."""
+    def there():
+        return datetime.datetime.now(zoneinfo.ZoneInfo(zone)).date()
+
+    user.record()
+    before = there()
+    for days in (1, 7):
+        body = user.get(PATH, params={"timezone": zone, "days": days}).json()
+        if there() == before:
+            assert body["start"] == str(before - (days - 1) * DAY)
+            assert body["series"][0]["events"] == [0] * (days - 1) + [1]
+    body = user.get(PATH, params={"timezone": zone, "start": before - 2 * DAY}).json()
+    assert body["days"] == 3 or there() > before
+    assert body["series"][0]["total_events"] == 1
+    answer = user.get(PATH, params={"timezone": zone, "start": before + DAY})
+    if there() == before:
+        assert_invalid(answer, start="out_of_range")
+
+
 # ---- limit ----
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])

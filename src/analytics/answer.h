@@ -78,8 +78,8 @@ struct answer_question {
     const char *fields; /* what sparse_check() let through, or NULL: all */
 };
 
-/* Answer 200 with what is kept, or else with what is built. Fails as build() does, as sparse_apply(), and with
- * ERR_INVALID when the answer is too large. */
+/* Answer 200 with what is kept, or else with what is built. Fails as build() does, as sparse_apply(), and
+ * with ERR_INVALID when the answer is too large. */
 enum err answer_cached(struct request *request, struct response *response,
                        const struct answer_question *question);
 

@@ -27,8 +27,6 @@ from variant import VARIANTS  # noqa: E402
 
 NAMES = [variant.name for variant in VARIANTS] + ["reading"]
 WARM_UP_S = 2
-ATTEMPTS = 3  # at a run, when others were at work on the machine
-DISTURBED_PERCENT = 12  # of the machine
 
 
 def say(text):
@@ -41,7 +39,7 @@ class Bench:
     def __init__(self, stack):
         self.stack = stack
         self.user = User.register(stack)
-        self.quiet = machine.Quiet()
+        self.quiet = machine.Quiet(say)
         self.peers = {}
 
     def start_peers(self, names):
@@ -97,24 +95,16 @@ def idle_memory(bench):
     return machine.pss_mib(bench.stack.tallygate())
 
 
-def one_run(bench, variant, seconds):
-    """Done again while others disturb it, a few times; the last one counts, with a mark."""
-    for _ in range(ATTEMPTS):
-        figures = variant.measure(bench, seconds)
-        figures["disturbed"] = figures["others_percent"] > DISTURBED_PERCENT
-        if not figures["disturbed"] or bench.quiet.patience_s <= 0:
-            break
-        say(f"{variant.name}: others took {figures['others_percent']:.0f} % of the machine")
-    return figures
-
-
 def all_rounds(bench, variants, asked, results):
     for variant in variants:
         variant.prepare(bench)
     for n in range(asked.rounds + 1):
         for variant in list(variants):
             try:
-                figures = one_run(bench, variant, asked.seconds if n else WARM_UP_S)
+                if n:
+                    figures = bench.quiet.run(variant.name, lambda: variant.measure(bench, asked.seconds))
+                else:
+                    figures = variant.measure(bench, WARM_UP_S)
             except Exception as fault:  # of any kind: the other variants go on
                 results["failures"].append(f"{variant.name}, round {n}: {fault}")
                 say(results["failures"][-1])
@@ -127,12 +117,13 @@ def all_rounds(bench, variants, asked, results):
 
 
 def medians(rounds):
-    """Of each figure by itself, over the rounds."""
+    """Of each figure by itself, over the rounds that nobody disturbed."""
     def middle(runs):
         keys = [key for key, value in runs[0].items() if not isinstance(value, (dict, bool))]
         return {key: statistics.median(run[key] for run in runs) for key in keys}
 
-    return {name: middle(runs) for name, runs in rounds.items()}
+    good = {name: [run for run in runs if not run["disturbed"]] for name, runs in rounds.items()}
+    return {name: middle(runs) for name, runs in good.items() if runs}
 
 
 def measure(asked, results):
@@ -157,10 +148,17 @@ def measure(asked, results):
         with started() as bench:
             try:
                 sizes = (asked.events // 10, asked.events)
-                results["reading"] = reading.run(bench, sizes, asked.seconds, say)
+                results["reading"] = reading.run(bench, sizes, asked.seconds)
             except Exception as fault:
                 results["failures"].append(f"reading: {fault}")
                 say(results["failures"][-1])
+
+
+def tell_disturbed(results):
+    """A figure that others had a part in is none."""
+    disturbed = [name for name in results["rounds"] if name not in results["medians"]]
+    disturbed += [f"reading from {size} events" for size, r in results["reading"].items() if r["disturbed"]]
+    results["failures"] += [f"{name}: others were at work on the machine each time" for name in disturbed]
 
 
 def end(number, _frame):
@@ -178,6 +176,7 @@ def main():
         "failures": [], "rounds": {},
     }
     measure(asked, results)
+    tell_disturbed(results)
     results["targets"] = [row.judge(results) for row in target.targets()]
     report.write(results, asked.out)
     print(report.to_terminal(results))

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import machine
 import request
 from env import consistency
 from env.http import tls_context
@@ -140,25 +141,29 @@ def measure(bench, seconds):
     reader = Reader(bench)
     check_filled(bench, reader)
     names = reader.served()
+    meter = machine.Meter(bench.stack.processes)
     with Writing(bench) as writing:
         took = reader.series(names, seconds)
     writing.check()
+    cost = meter.stop(sum(map(len, took.values())))
     figures = dict.fromkeys(QUESTIONS)
     for name, values in took.items():
         figures[name] = {"requests": len(values), "p50_ms": percentile(values, 0.5),
                          "p95_ms": percentile(values, 0.95), "max_ms": max(values)}
-    return {"questions": figures, "writer": writing.told}
+    return {"questions": figures, "writer": writing.told, **cost}
 
 
-def run(bench, sizes, seconds, say):
+def run(bench, sizes, seconds):
     """Figures by size. Of the first size it is also checked that all that is derived from the events is
     what they say, after the writer: of a large one that would take too long."""
-    results, filled = {}, 0
+    results, filled, say = {}, 0, bench.quiet.say
     for size in sizes:
         say(f"filling up to {size:,} events")
         took_s = fill(bench, filled + 1, size)
-        say(f"reading from {size:,} events (filled in {took_s:.0f} s)")
-        results[str(size)] = {"fill_s": took_s, **measure(bench, seconds)}
+        name = f"reading from {size:,} events"
+        say(f"{name} (filled in {took_s:.0f} s)")
+        figures = bench.quiet.run(name, lambda: measure(bench, seconds))
+        results[str(size)] = {"fill_s": took_s, **figures}
         if not filled:
             check_derived(bench)
         filled = size

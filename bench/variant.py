@@ -74,8 +74,8 @@ class Http:
     def measure(self, bench, seconds):
         self.check(bench)
         rows = self.rows(bench)
+        figures = {}
         bench.stack.settle()
-        figures = {"busy_before_percent": bench.quiet.wait()}
 
         def weigh():
             figures["pss_mib"] = machine.pss_mib(self.processes(bench)["peer" if self.peer else "tallygate"])
@@ -109,12 +109,11 @@ class Copy:
         file = stack.work / "copy.csv"
         bulk.write(file, self.columns, bulk.ROWS)
         stack.settle()
-        figures = {"busy_before_percent": bench.quiet.wait()}
         meter = machine.Meter(stack.processes)
         took_s = bulk.copy(stack, file, self.columns)
-        figures.update(requests=bulk.ROWS, seconds=took_s, rate=bulk.ROWS / took_s, **meter.stop(bulk.ROWS))
+        cost = meter.stop(bulk.ROWS)
         file.unlink()
-        return figures
+        return {"requests": bulk.ROWS, "seconds": took_s, "rate": bulk.ROWS / took_s, **cost}
 
 
 EVENT = {"method": "POST", "body": "event"}

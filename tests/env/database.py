@@ -109,11 +109,11 @@ class Committer:
         ordered = [attempts[n] for n in place]
         self.attempts = attempts
         self._turn(at)
+        columns = ([getattr(a, name) for a in ordered] for name in (
+            "workspace", "id", "type", "value", "user_id", "metadata", "time", "receipt"))
         self.cursor.execute(
-            "EXECUTE ingest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],"
-            " %s::uuid[], %s)",
-            (*([getattr(a, column) for a in ordered] for column in
-               ("workspace", "id", "type", "value", "user_id", "metadata", "time", "receipt")), self.shard))
+            "EXECUTE ingest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+            " %s::timestamptz[], %s::uuid[], %s)", (*columns, self.shard))
         self.told = {place[row[0] - 1]: row[1:] for row in self.cursor.fetchall()}
 
     def rollback(self):
@@ -145,6 +145,13 @@ class Committer:
     def record(self, attempts, at=None):
         self.send(attempts, at)
         return self.commit(at)
+
+
+def committers(postgres, condition):
+    """How many connections of the service's own committers are so, by a condition on pg_stat_activity."""
+    return postgres.value(
+        f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tallygate-ingest' AND {condition}",
+        database="postgres", user="postgres")
 
 
 @contextlib.contextmanager

@@ -148,7 +148,6 @@ def test_a_duplicate_is_told_the_time_of_the_one_that_counts(database, workspace
 
 # ---- at once ----
 
-
 def disagreements():
     for edge in EDGES:
         for first in ("early", "late"):
@@ -201,7 +200,8 @@ def test_many_at_an_edge(database, workspace, edge):
             if source.random() < 0.2:
                 committer.rollback()
             else:
-                recorded += [a.id for a, fate in zip(committer.attempts, committer.commit(at)) if fate.word == "recorded"]
+                fates = committer.commit(at)
+                recorded += [a.id for a, fate in zip(committer.attempts, fates) if fate.word == "recorded"]
         return recorded
 
     with concurrent.futures.ThreadPoolExecutor(len(committers)) as pool:

@@ -27,10 +27,12 @@ def pytest_runtest_makereport(item, call):
     if not report.failed:
         return
     for value in getattr(item, "funcargs", {}).values():
-        found = value if isinstance(value, Stack) else getattr(value, "stack", None)
-        if isinstance(found, Stack):
-            _failures.stacks.add(found)
-            report.sections.append(("stack", f"its logs are kept in {found.dir}/log"))
+        values = value if isinstance(value, tuple) else [value]
+        found = [one if isinstance(one, Stack) else getattr(one, "stack", None) for one in values]
+        found = [one for one in found if isinstance(one, Stack)]
+        if found:
+            _failures.stacks.update(found)
+            report.sections += [("stack", f"its logs are kept in {one.dir}/log") for one in found]
             break
 
 

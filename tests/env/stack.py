@@ -118,6 +118,12 @@ class Stack:
         return self.dir / "etc" / "tallygate.conf"
 
     @property
+    def shared(self):
+        """The settings by which another stack becomes a second host of this service: what hosts have in common."""
+        return {"database_url": f"host={self.dir}/run/pg dbname=tallygate user=tallygate",
+                "secret_key_file": f"{self.dir}/etc/secret.key", "issuer": self.url}
+
+    @property
     def client(self):
         """Without a token."""
         if not self._client:

@@ -261,6 +261,8 @@ DECLARE
     made int := 0;
     at   date;
 BEGIN
+    -- Before the look at the default partition, whose lock would be in the way of another who makes one.
+    PERFORM pg_advisory_xact_lock(hashtext('ensure_event_partition'));
     FOR at IN
         SELECT ahead::date
         FROM generate_series(date_trunc(unit, now()::timestamp),

@@ -21,7 +21,6 @@ def database(stack):
         yield database
 
 
-@pytest.mark.xfail(strict=True, reason="the second looks into the default partition before it waits for its turn")
 def test_two_that_make_partitions_do_not_wait_in_a_ring(database):
     Committer(database, 0).record([attempt(database.new_workspace(), "stray", LATE)])
     first, second = database.connect(), database.connect()
@@ -88,8 +87,7 @@ def send_while_made(stack, user, times):
         return sent.result()
 
 
-@pytest.mark.parametrize("months", [1, pytest.param(4, marks=pytest.mark.xfail(
-    strict=True, reason="the last one is taken for what cannot be stored, though it only had to be sent again"))])
+@pytest.mark.parametrize("months", [1, 4])
 def test_an_event_that_waits_for_its_partition_is_recorded(make_stack, months):
     stack = make_stack()
     user = stack.new_user()

@@ -112,7 +112,8 @@ enum err ingest_record(struct ingest *ingest, int64_t workspace_id, struct event
         .deadline_us = now_us + ingest->config->ingest_wait_ms * 1000,
     };
     pthread_mutex_lock(&ingest->lock);
-    if (ingest->held_events + count > (size_t)ingest->config->ingest_queue_events) {
+    /* An empty queue takes any one request, or a large one could never enter a small queue. */
+    if (ingest->held_events && ingest->held_events + count > (size_t)ingest->config->ingest_queue_events) {
         pthread_mutex_unlock(&ingest->lock);
         return ERR_UNAVAILABLE;
     }

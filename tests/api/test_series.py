@@ -35,9 +35,9 @@ def compare(model, start, days, **params):
 
 
 def clock_changes(zone):
-    """The local dates within the last year on which a zone's offset from UTC changes."""
+    """The local dates within a year, all hours around them past, on which a zone's offset from UTC changes."""
     zone = zoneinfo.ZoneInfo(zone)
-    hours = [day_start(today()) - n * HOUR for n in range(390 * 24)]
+    hours = [day_start(today() - 4 * DAY) - n * HOUR for n in range(385 * 24)]
     return [hour.astimezone(zone).date() for hour in hours
             if hour.astimezone(zone).utcoffset() != (hour - HOUR).astimezone(zone).utcoffset()]
 

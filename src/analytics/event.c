@@ -7,9 +7,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "http/challenge.h"
-#include "http/validate.h"
 
-static const char *check_type(const char *text, size_t length)
+const char *event_check_type(const char *text, size_t length)
 {
     enum { TYPE_MAX = 50 };
     bool ok = length <= TYPE_MAX && *text >= 'a' && *text <= 'z' &&
@@ -19,7 +18,7 @@ static const char *check_type(const char *text, size_t length)
 }
 
 static const struct field FIELDS[] = {
-    {"type", FIELD_STRING, FIELD_REQUIRED, 1, 1000, check_type},
+    {"type", FIELD_STRING, FIELD_REQUIRED, 1, 1000, event_check_type},
     {"value", FIELD_NUMBER, FIELD_REQUIRED, 0, 0, NULL},
     {"user_id", FIELD_STRING, FIELD_REQUIRED, 1, EVENT_USER_MAX, NULL},
     {"metadata", FIELD_OBJECT, FIELD_NULLABLE, 0, 0, NULL},

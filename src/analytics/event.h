@@ -16,6 +16,7 @@
 #include "http/problem.h"
 #include "http/request.h"
 #include "http/response.h"
+#include "http/validate.h"
 
 enum {
     EVENT_METADATA_MAX = 16 * 1024, /* bytes of compact JSON */
@@ -54,6 +55,8 @@ struct event {
     enum event_fate fate;
 };
 
+/* Whether a text can be a type. */
+field_check event_check_type;
 /* Check one JSON object and fill in an event. `prefix` as in validate_object(). */
 enum err event_from_json(struct problem *problem, const char *prefix, struct json_object *object,
                          int64_t now_us, struct event *ret_event);

@@ -7,6 +7,8 @@
 
 #include "analytics/cost.h"
 #include "analytics/event.h"
+#include "analytics/export.h"
+#include "analytics/listing.h"
 #include "analytics/metric.h"
 #include "analytics/report.h"
 #include "base/mem.h"
@@ -35,6 +37,9 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/usage/{user_id:text}",  USER,   POOL_API,    0,                    ROUTE_NO_STORE, metric_usage},
     {"GET",    "/analytics/costs",                 USER,   POOL_API,    0,                    ROUTE_NO_STORE, cost_list},
     {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, report_daily},
+    {"GET",    "/analytics/events/date-range",     USER,   POOL_API,    0,                    ROUTE_NO_STORE, listing_of_all},
+    {"GET",    "/analytics/users/{user_id:text}/events", USER, POOL_API, 0,                   ROUTE_NO_STORE, listing_of_user},
+    {"GET",    "/analytics/export",                USER,   POOL_API,    0,                    ROUTE_NO_STORE, export_events},
 
     {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
     {"GET",    "/health/live",                     PUBLIC, POOL_ANY,    0,                    ROUTE_NO_STORE, health_live},

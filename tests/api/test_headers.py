@@ -60,7 +60,7 @@ def test_hsts_lasts(client):
 
 def test_answers_about_a_person_are_not_stored(user):
     for path in ("/auth/verify", "/auth/profile", "/analytics/metrics", "/analytics/usage/u", "/analytics/costs",
-                 "/analytics/reports/daily"):
+                 "/analytics/reports/daily", "/analytics/events/date-range", "/analytics/users/u/events", "/analytics/export"):
         assert user.get(path).headers["Cache-Control"] == "no-store", path
 
 

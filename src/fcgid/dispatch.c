@@ -23,7 +23,12 @@
 #include "http/etag.h"
 #include "identity/bearer.h"
 
-enum { KEEP_BYTES = 64 * 1024, LARGE_BODY_BYTES = 256 * 1024 };
+enum {
+    KEEP_BYTES = 64 * 1024,
+    LARGE_BODY_BYTES = 256 * 1024,
+    STREAM_TIMEOUT_S = 45,    /* longer than nginx's send_timeout, so that nginx is the one who gives up */
+    STATUS_READER_GONE = 499, /* as nginx has it in its log; nobody gets it */
+};
 
 static enum err check_json(struct request *request)
 {
@@ -138,6 +143,56 @@ static void mark_storable(const struct request *request, struct response *respon
     }
 }
 
+/* What is the same for all answers. */
+static void add_headers(const struct request *request, struct response *response, enum err e)
+{
+    cors_headers(request, response);
+    response_header(response, "traceparent", request->traceparent);
+    mark_storable(request, response, e);
+}
+
+/* ---- answers in pieces ---- */
+
+struct streaming {
+    struct response_stream stream; /* first: what the response knows of */
+    struct fcgi *fcgi;
+    const struct request *request;
+    struct response *response;
+};
+
+static bool send_piece(struct response_stream *stream, const char *piece, size_t length)
+{
+    struct streaming *streaming = (struct streaming *)stream;
+    struct fcgi *fcgi = streaming->fcgi;
+    bool ok = !stream->broken;
+    if (ok && piece && !stream->started) {
+        add_headers(streaming->request, streaming->response, ERR_OK);
+        stream->started = true;
+        ok = fcgi_start(fcgi, streaming->response, STREAM_TIMEOUT_S);
+    }
+    if (ok && piece) {
+        ok = length == 0 || fcgi_put(fcgi, piece, length);
+    } else if (ok) {
+        ok = !fcgi_peer_gone(fcgi) && fcgi_flush(fcgi);
+    }
+    stream->broken = !ok;
+    return ok;
+}
+
+/* Returns the status for the log. The client got a 200 and then a broken transfer. */
+static int end_stream(const struct streaming *streaming, enum err e)
+{
+    if (!e && !streaming->stream.broken) {
+        fcgi_finish(streaming->fcgi);
+        return streaming->response->status;
+    }
+    fcgi_abort(streaming->fcgi);
+    log_warn("the answer was cut: %s", e ? err_info(e)->title : "its reader is gone or takes too long");
+    return e ? err_info(e)->status : STATUS_READER_GONE;
+}
+
+/* ---- one request ---- */
+
 static void count(struct metrics *metrics, int status)
 {
     int class = status / 100;
@@ -145,15 +200,35 @@ static void count(struct metrics *metrics, int status)
                               memory_order_relaxed);
 }
 
+/* Returns the status for the log. */
+static int answer(struct dispatcher *dispatcher, struct request *request, struct response *response,
+                  enum err e)
+{
+    if (!e && response->body->overflow) {
+        e = ERR_INTERNAL;
+        log_error("the answer is larger than %d bytes", RESPONSE_BODY_MAX);
+    }
+    if (e) {
+        answer_problem(request, response, e);
+    }
+    add_headers(request, response, e);
+    fcgi_write(dispatcher->fcgi, response, strcmp(request->method, "HEAD") == 0);
+    fcgi_finish(dispatcher->fcgi);
+    return response->status;
+}
+
 void dispatch(struct dispatcher *dispatcher)
 {
     struct request request;
     struct response response;
+    struct streaming streaming = {
+        .stream.send = send_piece, .fcgi = dispatcher->fcgi, .request = &request, .response = &response};
     struct metrics *metrics = dispatcher->services.metrics;
     int64_t started_us = clock_monotonic_us();
 
     request_init(&request, &dispatcher->arena, &dispatcher->services, fcgi_environment(dispatcher->fcgi));
     response_init(&response, &dispatcher->arena, &dispatcher->response_body);
+    response.stream = &streaming.stream;
     struct log_request line = {.request_id = request.request_id,
                                .trace_id = request.trace_id,
                                .method = request.method,
@@ -161,25 +236,15 @@ void dispatch(struct dispatcher *dispatcher)
     log_set_request(&line);
 
     enum err e = serve(dispatcher, &request, &response);
-    if (!e && response.body->overflow) {
-        e = ERR_INTERNAL;
-        log_error("the answer is larger than %d bytes", RESPONSE_BODY_MAX);
-    }
     if (request.route) {
         line.route = request.route->pattern;
     }
     line.user_id = request.principal.user_id;
-    if (e) {
-        answer_problem(&request, &response, e);
-    }
-    cors_headers(&request, &response);
-    response_header(&response, "traceparent", request.traceparent);
-    mark_storable(&request, &response, e);
-    fcgi_write(dispatcher->fcgi, &response, strcmp(request.method, "HEAD") == 0);
-    fcgi_finish(dispatcher->fcgi);
+    bool in_pieces = streaming.stream.started || streaming.stream.broken;
+    int status = in_pieces ? end_stream(&streaming, e) : answer(dispatcher, &request, &response, e);
 
-    count(metrics, response.status);
-    log_access(response.status, clock_monotonic_us() - started_us);
+    count(metrics, status);
+    log_access(status, clock_monotonic_us() - started_us);
     log_set_request(NULL);
     buf_trim(&dispatcher->request_body, KEEP_BYTES);
     buf_trim(&dispatcher->response_body, KEEP_BYTES);

@@ -7,7 +7,9 @@
 
 #include "analytics/cost.h"
 #include "analytics/event.h"
+#include "analytics/export.h"
 #include "analytics/intake.h"
+#include "analytics/listing.h"
 #include "analytics/metric.h"
 #include "analytics/query.h"
 #include "analytics/report.h"
@@ -42,6 +44,9 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/usage/{user_id:text}",  USER,   POOL_API,    0,                    ROUTE_ETAG,     metric_usage},
     {"GET",    "/analytics/costs",                 USER,   POOL_API,    0,                    ROUTE_ETAG,     cost_list},
     {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_ETAG,     report_daily},
+    {"GET",    "/analytics/events/date-range",     USER,   POOL_API,    0,                    ROUTE_ETAG,     listing_of_all},
+    {"GET",    "/analytics/users/{user_id:text}/events", USER, POOL_API, 0,                   ROUTE_ETAG,     listing_of_user},
+    {"GET",    "/analytics/export",                USER,   POOL_API,    0,                    ROUTE_NO_STORE, export_events},
 
     {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
     {"GET",    "/health/live",                     PUBLIC, POOL_ANY,    0,                    ROUTE_NO_STORE, health_live},

@@ -7,12 +7,14 @@
  * error, instead of accepting another, when that request is malformed.
  *
  * The web server runs with fastcgi_keep_conn, so that it notices an answer that is cut, but closes
- * after each request; so do we.
+ * after each request; so do we. An answer that cannot be completed is cut on purpose, by closing the
+ * connection without the record that ends a request.
  */
 #include "http/fcgi.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,32 +99,74 @@ enum err fcgi_read_body(struct fcgi *fcgi, size_t max_bytes, struct buf *ret_bod
     return too_large || ret_body->overflow ? ERR_TOO_LARGE : ERR_OK;
 }
 
-void fcgi_write(struct fcgi *fcgi, const struct response *response, bool head_only)
+static void put_header(FCGX_Stream *out, const char *name, const char *value)
+{
+    FCGX_PutS(name, out);
+    FCGX_PutS(": ", out);
+    FCGX_PutS(value, out);
+    FCGX_PutS("\r\n", out);
+}
+
+static void put_head(struct fcgi *fcgi, const struct response *response, bool length_known)
 {
     FCGX_Stream *out = fcgi->request.out;
-    char line[64];
-    snprintf(line, sizeof(line), "Status: %d\r\n", response->status);
-    FCGX_PutS(line, out);
+    char number[32];
+    snprintf(number, sizeof(number), "%d", response->status);
+    put_header(out, "Status", number);
     if (response->content_type) {
-        FCGX_PutS("Content-Type: ", out);
-        FCGX_PutS(response->content_type, out);
-        snprintf(line, sizeof(line), "\r\nContent-Length: %zu\r\n", response->body->length);
-        FCGX_PutS(line, out);
+        put_header(out, "Content-Type", response->content_type);
+    }
+    if (response->content_type && length_known) {
+        snprintf(number, sizeof(number), "%zu", response->body->length);
+        put_header(out, "Content-Length", number);
     }
     for (size_t i = 0; i < response->headers_count; i++) {
-        FCGX_PutS(response->headers[i].name, out);
-        FCGX_PutS(": ", out);
-        FCGX_PutS(response->headers[i].value, out);
-        FCGX_PutS("\r\n", out);
+        put_header(out, response->headers[i].name, response->headers[i].value);
     }
     FCGX_PutS("\r\n", out);
+}
+
+void fcgi_write(struct fcgi *fcgi, const struct response *response, bool head_only)
+{
+    put_head(fcgi, response, true);
     if (response->content_type && !head_only) {
-        FCGX_PutStr(buf_text(response->body), (int)response->body->length, out);
+        FCGX_PutStr(buf_text(response->body), (int)response->body->length, fcgi->request.out);
     }
+}
+
+bool fcgi_start(struct fcgi *fcgi, const struct response *response, int64_t timeout_s)
+{
+    struct timeval limit = {.tv_sec = timeout_s};
+    if (setsockopt(fcgi->request.ipcFd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0) {
+        return false;
+    }
+    put_head(fcgi, response, false);
+    return FCGX_GetError(fcgi->request.out) == 0;
+}
+
+bool fcgi_put(struct fcgi *fcgi, const char *piece, size_t length)
+{
+    return FCGX_PutStr(piece, (int)length, fcgi->request.out) == (int)length;
+}
+
+bool fcgi_flush(struct fcgi *fcgi)
+{
+    return FCGX_FFlush(fcgi->request.out) == 0;
+}
+
+bool fcgi_peer_gone(const struct fcgi *fcgi)
+{
+    struct pollfd fd = {.fd = fcgi->request.ipcFd, .events = POLLRDHUP};
+    return poll(&fd, 1, 0) > 0;
 }
 
 void fcgi_finish(struct fcgi *fcgi)
 {
     FCGX_Finish_r(&fcgi->request);
+    FCGX_Free(&fcgi->request, 1);
+}
+
+void fcgi_abort(struct fcgi *fcgi)
+{
     FCGX_Free(&fcgi->request, 1);
 }

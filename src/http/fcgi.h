@@ -37,7 +37,18 @@ const char *const *fcgi_environment(const struct fcgi *fcgi);
 enum err fcgi_read_body(struct fcgi *fcgi, size_t max_bytes, struct buf *ret_body);
 /* Write status, headers and, unless `head_only`, the body. */
 void fcgi_write(struct fcgi *fcgi, const struct response *response, bool head_only);
+
+/* An answer whose body goes out in pieces as it is made. Each function is false when nobody takes it any
+ * more; a write waits for its reader up to `timeout_s`. */
+bool fcgi_start(struct fcgi *fcgi, const struct response *response, int64_t timeout_s);
+bool fcgi_put(struct fcgi *fcgi, const char *piece, size_t length);
+bool fcgi_flush(struct fcgi *fcgi);
+/* Whether the web server closed the connection, as it does when its client is gone. */
+bool fcgi_peer_gone(const struct fcgi *fcgi);
+
 /* End the request and close its connection. */
 void fcgi_finish(struct fcgi *fcgi);
+/* Close the connection in the middle of an answer, so that nobody takes what went out for the whole. */
+void fcgi_abort(struct fcgi *fcgi);
 
 #endif

@@ -42,6 +42,11 @@ void response_json(struct response *response, int status, struct json_object *ob
     buf_putc(response->body, '\n');
 }
 
+bool response_send(struct response *response, const char *piece, size_t length)
+{
+    return response->stream->send(response->stream, piece, length);
+}
+
 void response_empty(struct response *response, int status)
 {
     buf_reset(response->body);

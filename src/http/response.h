@@ -3,6 +3,7 @@
 #define TALLYGATE_HTTP_RESPONSE_H
 
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/arena.h"
@@ -15,6 +16,8 @@ struct response_header {
     const char *value;
 };
 
+struct response_stream;
+
 struct response {
     struct arena *arena;
     int status;
@@ -22,6 +25,14 @@ struct response {
     struct response_header headers[RESPONSE_HEADERS_MAX];
     size_t headers_count;
     struct buf *body; /* the thread's, emptied between requests */
+    struct response_stream *stream;
+};
+
+/* How an answer goes out that is too large for memory. The dispatcher provides it. */
+struct response_stream {
+    bool (*send)(struct response_stream *stream, const char *piece, size_t length);
+    bool started; /* the head is out: what goes wrong now can only cut the answer */
+    bool broken;  /* nobody takes it any more */
 };
 
 void response_init(struct response *response, struct arena *arena, struct buf *body);
@@ -33,6 +44,10 @@ void response_text(struct response *response, int status, const char *content_ty
                    size_t length);
 /* Answer with the text of `object` and a newline; the caller keeps the object. */
 void response_json(struct response *response, int status, struct json_object *object);
+/* Send a piece of the body now. The first one, which may be empty, sends status and headers before it, so
+ * these must be set; after it the handler's result only tells whether the answer is complete. A NULL piece
+ * sends on what waits to be sent. False when nobody takes the answer any more: the handler should stop. */
+bool response_send(struct response *response, const char *piece, size_t length);
 /* Answer without a body. */
 void response_empty(struct response *response, int status);
 

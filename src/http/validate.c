@@ -82,13 +82,16 @@ static enum err check_integer(const struct check *check, int64_t number)
 
 static enum err check_time(const struct check *check, const char *text, size_t length)
 {
-    bool is_date = check->field->type == FIELD_DATE;
-    bool ok = is_date ? clock_parse_date(text, length, &check->value->integer)
-                      : clock_parse(text, length, &check->value->integer);
+    static const char *const WRONG[] = {
+        [FIELD_TIME] = "must be an RFC 3339 time as in 2026-01-31T12:00:00Z",
+        [FIELD_DATE] = "must be a date as in 2026-01-31",
+        [FIELD_MOMENT] = "must be a date as in 2026-01-31 or an RFC 3339 time as in 2026-01-31T12:00:00Z",
+    };
+    enum field_type type = check->field->type;
+    bool ok = (type != FIELD_TIME && clock_parse_date(text, length, &check->value->integer)) ||
+              (type != FIELD_DATE && clock_parse(text, length, &check->value->integer));
     if (!ok) {
-        return problem_field(check->problem, check->name, "format", "%s",
-                             is_date ? "must be a date as in 2026-01-31"
-                                     : "must be an RFC 3339 time as in 2026-01-31T12:00:00Z");
+        return problem_field(check->problem, check->name, "format", "%s", WRONG[type]);
     }
     check->value->text = text;
     check->value->length = length;
@@ -128,6 +131,7 @@ static enum err check_json(const struct check *check, struct json_object *json)
         return is_string ? check_string(check, text, length) : wrong_type(check, "a string");
     case FIELD_TIME:
     case FIELD_DATE:
+    case FIELD_MOMENT:
         return is_string ? check_time(check, text, length) : wrong_type(check, "a string");
     case FIELD_INTEGER:
         return type == json_type_int ? check_integer(check, json_object_get_int64(json))
@@ -144,10 +148,19 @@ static enum err check_json(const struct check *check, struct json_object *json)
     return ERR_INTERNAL;
 }
 
+static bool names_field(const struct field *field, const char *name)
+{
+    if (field->flags & FIELD_PREFIX) {
+        size_t length = strlen(field->name);
+        return strncmp(name, field->name, length) == 0 && name[length];
+    }
+    return strcmp(name, field->name) == 0;
+}
+
 static const struct field *find_field(const struct field *fields, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(fields[i].name, name) == 0) {
+        if (names_field(&fields[i], name)) {
             return &fields[i];
         }
     }
@@ -241,6 +254,7 @@ static enum err check_param(const struct check *check, const struct request_para
         return check_string(check, param->text, param->length);
     case FIELD_TIME:
     case FIELD_DATE:
+    case FIELD_MOMENT:
         return check_time(check, param->text, param->length);
     case FIELD_INTEGER: {
         errno = 0;
@@ -254,6 +268,16 @@ static enum err check_param(const struct check *check, const struct request_para
     default:
         return ERR_INTERNAL; /* no table has such a parameter */
     }
+}
+
+static bool is_repeated(const struct request *request, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (strcmp(request->query_params[i].name, request->query_params[index].name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 enum err validate_query(struct request *request, const struct field *fields, size_t count,
@@ -271,7 +295,7 @@ enum err validate_query(struct request *request, const struct field *fields, siz
         enum err e;
         if (!field) {
             e = problem_field(&request->problem, name, "unknown_field", "is not a known parameter");
-        } else if (ret_values[field - fields].present) {
+        } else if (is_repeated(request, i)) {
             e = problem_field(&request->problem, name, "repeated", "is given more than once");
         } else {
             struct check check = {&request->problem, field, name, &ret_values[field - fields]};

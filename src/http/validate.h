@@ -23,6 +23,7 @@ enum field_type {
     FIELD_NUMBER,  /* finite */
     FIELD_TIME,    /* RFC 3339 date-time */
     FIELD_DATE,    /* YYYY-MM-DD */
+    FIELD_MOMENT,  /* a date or a date-time; a date has VALIDATE_DATE_LENGTH characters */
     FIELD_OBJECT,
     FIELD_ARRAY, /* min, max count elements */
 };
@@ -31,7 +32,11 @@ enum {
     FIELD_REQUIRED = 1,
     FIELD_NULLABLE = 2, /* null is a value of its own: unset */
     FIELD_ONE_LINE = 4, /* no control characters */
+    FIELD_PREFIX = 8,   /* of parameters: all whose names begin with this one and are longer, each once. The
+                         * value is that of the last; request->query_params has all */
 };
+
+enum { VALIDATE_DATE_LENGTH = 10 };
 
 /* A further look at a string's text. Returns NULL when it is fine, else what is wrong. */
 typedef const char *field_check(const char *text, size_t length);

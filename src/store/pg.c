@@ -10,6 +10,9 @@
  * sent, so a restart of PostgreSQL costs no request that starts after it. A statement is never
  * sent twice by this layer: whether that is safe only the caller knows.
  *
+ * A statement whose rows nobody wants any more is ended by closing its connection, not by PQcancel(), which
+ * would wait without limit for a server that hangs: the server's next write fails, and it gives up.
+ *
  * Log lines: the first failure of a process is logged, then silence until it heals, and no further
  * one within LOG_EVERY_S: a thousand requests that fail alike make two lines, and a server that
  * takes connections but no statements makes two in that time.
@@ -34,6 +37,8 @@ enum {
     BACKOFF_MAX_MS = 1000,
     LOG_EVERY_S = 10,
     PREPARED_SLOTS = 256, /* a power of two, well above the number of statements */
+    COPY_TEXT_MAX = 1024 * 1024,
+    COPY_ASK_MS = 1000,
 };
 
 struct pg {
@@ -272,22 +277,29 @@ static bool flush(struct pg *pg, int64_t deadline_us)
     }
 }
 
+/* The next result of what was sent, NULL after the last. False when the server did not answer in time or
+ * the connection is lost. */
+static bool next_result(struct pg *pg, int64_t deadline_us, PGresult **ret_result)
+{
+    while (PQisBusy(pg->connection)) {
+        if (!wait_socket(pg->connection, POLLIN, deadline_us) || PQconsumeInput(pg->connection) != 1) {
+            return false;
+        }
+    }
+    *ret_result = PQgetResult(pg->connection);
+    return true;
+}
+
 /* The last result of what was sent, or the first that is an error; NULL when the server did not
  * answer in time or the connection is lost. */
 static PGresult *receive(struct pg *pg, int64_t deadline_us)
 {
     PGresult *last = NULL;
+    PGresult *next = NULL;
     if (!flush(pg, deadline_us)) {
         return NULL;
     }
-    for (;;) {
-        while (PQisBusy(pg->connection)) {
-            if (!wait_socket(pg->connection, POLLIN, deadline_us) || PQconsumeInput(pg->connection) != 1) {
-                PQclear(last);
-                return NULL;
-            }
-        }
-        PGresult *next = PQgetResult(pg->connection);
+    while (next_result(pg, deadline_us, &next)) {
         if (!next) {
             return last;
         }
@@ -298,6 +310,8 @@ static PGresult *receive(struct pg *pg, int64_t deadline_us)
         PQclear(last);
         last = next;
     }
+    PQclear(last);
+    return NULL;
 }
 
 static enum err classify(struct pg *pg, const PGresult *result, const char *name)
@@ -338,23 +352,47 @@ static enum err classify(struct pg *pg, const PGresult *result, const char *name
     return ERR_INTERNAL;
 }
 
-static enum err finish(struct pg *pg, int64_t deadline_us, const char *name, PGresult **ret_result)
+static enum err judge(struct pg *pg, const PGresult *result, const char *name)
 {
-    PG_RESULT_AUTO result = receive(pg, deadline_us);
-    if (!result) {
-        pg->outcome_unknown = true;
-        return note_away(pg, name, PQerrorMessage(pg->connection));
-    }
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY) {
         return classify(pg, result, name);
     }
     note_back(pg); /* not before: a server may take connections and refuse every statement */
-    if (ret_result) {
+    return ERR_OK;
+}
+
+static enum err note_lost(struct pg *pg, const char *name)
+{
+    pg->outcome_unknown = true;
+    return note_away(pg, name, PQerrorMessage(pg->connection));
+}
+
+static enum err finish(struct pg *pg, int64_t deadline_us, const char *name, PGresult **ret_result)
+{
+    PG_RESULT_AUTO result = receive(pg, deadline_us);
+    if (!result) {
+        return note_lost(pg, name);
+    }
+    enum err e = judge(pg, result, name);
+    if (!e && ret_result) {
         *ret_result = result;
         result = NULL;
     }
-    return ERR_OK;
+    return e;
+}
+
+/* What `result`, the first that is no row or data, says of a statement that was read piece by piece. */
+static enum err finish_pieces(struct pg *pg, int64_t deadline_us, const char *name, const PGresult *result)
+{
+    PGresult *next = NULL;
+    while (next_result(pg, deadline_us, &next)) {
+        if (!next) {
+            return judge(pg, result, name);
+        }
+        PQclear(next);
+    }
+    return note_lost(pg, name);
 }
 
 static int64_t statement_deadline(const struct pg *pg)
@@ -375,15 +413,21 @@ static const struct pg_statement **prepared_slot(struct pg *pg, const struct pg_
     abort(); /* more statements than slots: raise PREPARED_SLOTS */
 }
 
-enum err pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
-                  PGresult **ret_result)
+static enum err begin(struct pg *pg)
+{
+    pg->outcome_unknown = false;
+    pg->sqlstate[0] = '\0';
+    return pg_ready(pg);
+}
+
+/* Send one statement, prepared on this connection at its first use. */
+static enum err send_statement(struct pg *pg, const struct pg_statement *statement,
+                               const struct pg_params *params)
 {
     static const struct pg_params NONE;
     const struct pg_params *p = params ? params : &NONE;
 
-    pg->outcome_unknown = false;
-    pg->sqlstate[0] = '\0';
-    enum err e = pg_ready(pg);
+    enum err e = begin(pg);
     if (e) {
         return e;
     }
@@ -403,14 +447,161 @@ enum err pg_query(struct pg *pg, const struct pg_statement *statement, const str
                             0) != 1) {
         return note_away(pg, statement->name, PQerrorMessage(pg->connection));
     }
-    return finish(pg, statement_deadline(pg), statement->name, ret_result);
+    return ERR_OK;
+}
+
+enum err pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
+                  PGresult **ret_result)
+{
+    enum err e = send_statement(pg, statement, params);
+    return e ? e : finish(pg, statement_deadline(pg), statement->name, ret_result);
+}
+
+enum err pg_each(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
+                 pg_row_taker *take, void *argument)
+{
+    enum err e = send_statement(pg, statement, params);
+    if (e) {
+        return e;
+    }
+    int64_t deadline_us = statement_deadline(pg);
+    if (PQsetSingleRowMode(pg->connection) != 1 || !flush(pg, deadline_us)) {
+        return note_lost(pg, statement->name);
+    }
+    for (;;) {
+        PG_RESULT_AUTO row = NULL;
+        if (!next_result(pg, deadline_us, &row) || !row) {
+            return note_lost(pg, statement->name);
+        }
+        if (PQresultStatus(row) != PGRES_SINGLE_TUPLE) {
+            return finish_pieces(pg, deadline_us, statement->name, row);
+        }
+        if (!take(argument, row)) {
+            pg_disconnect(pg);
+            return ERR_OK;
+        }
+    }
+}
+
+/*
+ * COPY takes no parameters, so here, and nowhere else, values become part of a statement's text. Each
+ * value, numbers and times included, goes through libpq's own escaping and stands as a quoted literal,
+ * which PostgreSQL reads as what its place calls for. `sql` is a text of ours, in which $N is the N-th
+ * value and neither `--` nor `$` stands inside quotes. Its comments are left out: a line break in a
+ * value would end one.
+ */
+static bool put_literals(struct pg *pg, struct buf *text, const char *sql, const struct pg_params *params)
+{
+    while (*sql) {
+        if (strncmp(sql, "--", 2) == 0) {
+            sql += strcspn(sql, "\n");
+        } else if (*sql != '$') {
+            size_t length = 1 + strcspn(sql + 1, "-$");
+            buf_append(text, sql, length);
+            sql += length;
+        } else {
+            char *end;
+            long number = strtol(sql + 1, &end, 10);
+            if (number < 1 || number > params->count) {
+                abort();
+            }
+            const char *value = params->values[number - 1];
+            char *literal = value ? PQescapeLiteral(pg->connection, value, strlen(value)) : NULL;
+            if (value && !literal) {
+                return false;
+            }
+            buf_puts(text, literal ? literal : "NULL");
+            PQfreemem(literal);
+            sql = end;
+        }
+    }
+    return true;
+}
+
+/* The setting goes with the implicit transaction that the statements of one text are. */
+static enum err send_copy(struct pg *pg, const struct pg_copy *copy, const struct pg_params *params)
+{
+    struct buf text;
+    buf_init(&text, COPY_TEXT_MAX);
+    buf_printf(&text, "SET LOCAL statement_timeout = %lld; COPY (", (long long)copy->limit_ms);
+    bool bound = put_literals(pg, &text, copy->select, params);
+    buf_printf(&text, ") TO STDOUT (%s)", copy->options);
+    bool sent = bound && !text.overflow && PQsendQuery(pg->connection, buf_text(&text)) == 1;
+    buf_free(&text);
+    if (!bound || text.overflow) {
+        log_error("%s: a value cannot be escaped: %s", copy->name, PQerrorMessage(pg->connection));
+        return ERR_INTERNAL;
+    }
+    return sent && flush(pg, statement_deadline(pg)) ? ERR_OK : note_lost(pg, copy->name);
+}
+
+/* Wait until the server has data for us; it may first say that the setting is made. */
+static enum err await_copy(struct pg *pg, const struct pg_copy *copy)
+{
+    int64_t deadline_us = statement_deadline(pg);
+    for (;;) {
+        PG_RESULT_AUTO result = NULL;
+        if (!next_result(pg, deadline_us, &result) || !result) {
+            return note_lost(pg, copy->name);
+        }
+        if (PQresultStatus(result) == PGRES_COPY_OUT) {
+            return ERR_OK;
+        }
+        if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+            return finish_pieces(pg, deadline_us, copy->name, result);
+        }
+    }
+}
+
+/* Wait for the next row. `take` is asked now and then whether anyone still wants it: *ret_wanted. */
+static bool wait_row(struct pg *pg, pg_copy_taker *take, void *argument, bool *ret_wanted)
+{
+    int64_t deadline_us = statement_deadline(pg);
+    for (;;) {
+        int64_t now_us = clock_monotonic_us();
+        int64_t ask_us = now_us + COPY_ASK_MS * 1000;
+        if (now_us >= deadline_us) {
+            return false;
+        }
+        if (wait_socket(pg->connection, POLLIN, ask_us < deadline_us ? ask_us : deadline_us)) {
+            return PQconsumeInput(pg->connection) == 1;
+        }
+        if (!take(argument, NULL, 0)) {
+            *ret_wanted = false;
+            return true;
+        }
+    }
+}
+
+enum err pg_copy_out(struct pg *pg, const struct pg_copy *copy, const struct pg_params *params,
+                     pg_copy_taker *take, void *argument)
+{
+    enum { ENDED = -1, LATER = 0 };
+    bool wanted = true;
+    enum err e = begin(pg);
+    e = e ? e : send_copy(pg, copy, params);
+    e = e ? e : await_copy(pg, copy);
+    while (!e && wanted) {
+        char *row = NULL;
+        int length = PQgetCopyData(pg->connection, &row, 1);
+        if (length > 0) {
+            wanted = take(argument, row, (size_t)length);
+            PQfreemem(row);
+        } else if (length == ENDED) {
+            return finish(pg, statement_deadline(pg), copy->name, NULL);
+        } else if (length != LATER || !wait_row(pg, take, argument, &wanted)) {
+            return note_lost(pg, copy->name);
+        }
+    }
+    if (!wanted) {
+        pg_disconnect(pg);
+    }
+    return e;
 }
 
 enum err pg_script(struct pg *pg, const char *sql)
 {
-    pg->outcome_unknown = false;
-    pg->sqlstate[0] = '\0';
-    enum err e = pg_ready(pg);
+    enum err e = begin(pg);
     if (e) {
         return e;
     }

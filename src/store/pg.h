@@ -62,6 +62,25 @@ enum err pg_ready(struct pg *pg);
 /* Run one statement. ret_result may be NULL when the rows do not matter. */
 enum err pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
                   PGresult **ret_result);
+/* Take one row, which is row 0 of `row`. False when no more are wanted. */
+typedef bool pg_row_taker(void *argument, const PGresult *row);
+/* Run one statement and hand over its rows one by one, as they come, so that the memory is that of one row.
+ * When `take` wants no more, the connection is closed and the result is ERR_OK. */
+enum err pg_each(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
+                 pg_row_taker *take, void *argument);
+
+struct pg_copy {
+    const char *name;    /* for the log */
+    const char *select;  /* $N is the N-th parameter, all of which are texts */
+    const char *options; /* what stands in the parentheses of COPY … TO STDOUT (…) */
+    int64_t limit_ms;    /* for the whole statement, instead of the connection's limit */
+};
+/* Take one row as the server formats it. NULL only asks, while nothing comes, whether more is wanted. */
+typedef bool pg_copy_taker(void *argument, const char *row, size_t length);
+/* COPY the rows of a SELECT out, in constant memory. Besides `limit_ms`, each wait for the server has the
+ * limit of any statement. When `take` wants no more, the connection is closed and the result is ERR_OK. */
+enum err pg_copy_out(struct pg *pg, const struct pg_copy *copy, const struct pg_params *params,
+                     pg_copy_taker *take, void *argument);
 /* Run text that may hold several statements, without parameters. */
 enum err pg_script(struct pg *pg, const char *sql);
 /* True when the last failure left it unknown whether a statement took effect. */

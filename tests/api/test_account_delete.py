@@ -17,6 +17,9 @@ ROUTES = [
     ("GET", "/analytics/usage/u", None),
     ("GET", "/analytics/costs", None),
     ("GET", "/analytics/reports/daily", None),
+    ("GET", "/analytics/events/date-range", None),
+    ("GET", "/analytics/users/u/events", None),
+    ("GET", "/analytics/export", None),
     ("DELETE", "/auth/users/{id}", None),
 ]
 TABLES = ["events", "event_ids", "rollup_hour", "rollup_day", "rollup_user_day", "active_days", "active_days_new",

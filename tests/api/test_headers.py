@@ -59,7 +59,7 @@ def test_hsts_lasts(client):
 
 
 def test_answers_about_a_person_are_not_stored(user):
-    for path in ("/auth/verify", "/auth/profile"):
+    for path in ("/auth/verify", "/auth/profile", "/analytics/export"):
         assert user.get(path).headers["Cache-Control"] == "no-store", path
 
 

@@ -21,6 +21,9 @@ NEEDS_POSTGRES = [
     ("GET", "/analytics/usage/u", None),
     ("GET", "/analytics/costs", None),
     ("GET", "/analytics/reports/daily", None),
+    ("GET", "/analytics/events/date-range", None),
+    ("GET", "/analytics/users/u/events", None),
+    ("GET", "/analytics/export", None),
     ("GET", "/health/ready", None),
 ]
 

@@ -18,6 +18,7 @@ def neighbour(other):
 @pytest.mark.parametrize("path", [
     "/analytics/metrics?days=400", f"/analytics/usage/{SECRET}?days=400", "/analytics/costs?days=400",
     "/analytics/costs?days=400&group_by=user", "/analytics/reports/daily", "/auth/profile", "/auth/verify",
+    "/analytics/events/date-range", f"/analytics/users/{SECRET}/events",
 ])
 def test_answers_are_those_of_someone_without_events(stack, user, neighbour, path):
     """Byte for byte what somebody sees who is alone, but for their own person."""

@@ -7,6 +7,7 @@
  */
 #include "../unit/test.h"
 
+#include "analytics/place.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "http/request.h"
@@ -24,6 +25,7 @@ static const char *const SEEDS[] = {
     "a=1&b=%20%C3%A9&c=+&&d",
     "eyJhbGciOiJFUzI1NiIsImtpZCI6IngifQ.eyJzdWIiOiI3In0.AAAA",
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "MTc5NTE4NDAwMDAwMDAwMDpldnQtMDAwMTYwMDAwMA",
 };
 
 static uint64_t seed = UINT64_C(0x9e3779b97f4a7c15);
@@ -162,6 +164,14 @@ static void try_others(struct arena *arena, const char *text, size_t length, str
         (void)validate_email(copy, length);
         struct request request = {.arena = arena, .problem = {.arena = arena}, .query = copy};
         (void)request_parse_query(&request);
+        struct place place;
+        if (place_from_cursor(copy, length, &place)) {
+            struct buf cursor;
+            buf_init(&cursor, PLACE_CURSOR_MAX);
+            place_put_cursor(&place, &cursor);
+            assert_true(place.us >= 0 && *place.id && !cursor.overflow);
+            buf_free(&cursor);
+        }
         assert_int_not_equal(token_verify(keyring, config, copy, 1, &claims, &reason), ERR_OK);
         char *variable = arena_printf(arena, "HTTP_TRACEPARENT=%s", copy);
         const char *environment[] = {variable, NULL};

@@ -137,6 +137,8 @@ static void query_strings_are_checked_alike(void **state)
         {"days", FIELD_INTEGER, 0, 1, 400, NULL},
         {"name", FIELD_STRING, FIELD_REQUIRED, 1, 5, no_x},
         {"day", FIELD_DATE, 0, 0, 0, NULL},
+        {"from", FIELD_MOMENT, 0, 0, 0, NULL},
+        {"with.", FIELD_STRING, FIELD_PREFIX, 1, 3, NULL},
     };
     static const char *const CASES[][2] = {
         {"name=ab", ""},
@@ -154,13 +156,23 @@ static void query_strings_are_checked_alike(void **state)
         {"name=x", "name:format"},
         {"name=ab&other=1", "other:unknown_field"},
         {"name=ab&day=1", "day:format"},
+        {"name=ab&from=2026-01-01", ""},
+        {"name=ab&from=2026-01-01T00:00:00Z", ""},
+        {"name=ab&from=2026-01-01T00:00:00", "from:format"},
+        {"name=ab&from=2026-01-32", "from:format"},
+        {"name=ab&with.a=1&with.b=2&with.a.b=3&with.%C3%A9=4", ""},
+        {"name=ab&with.a=1&with.b=2&with.%61=3", "with.a:repeated"},
+        {"name=ab&with.=1", "with.:unknown_field"},
+        {"name=ab&with=1", "with:unknown_field"},
+        {"name=ab&without.a=1", "without.a:unknown_field"},
+        {"name=ab&with.a=&with.b=1234&with.c=123", "with.a:too_short with.b:too_long"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
         struct arena arena = {0};
         struct request request = {.arena = &arena, .problem = {.arena = &arena}, .query = CASES[i][0]};
-        struct value values[3];
-        enum err e = validate_query(&request, QUERY, 3, values);
+        struct value values[ARRAY_SIZE(QUERY)];
+        enum err e = validate_query(&request, QUERY, ARRAY_SIZE(QUERY), values);
         const char *list = "";
         for (const struct problem_field *f = request.problem.first; f; f = f->next) {
             list = arena_printf(&arena, "%s%s%s:%s", list, *list ? " " : "", f->field, f->code);

@@ -37,7 +37,7 @@ def days_ago(days):
 @pytest.mark.parametrize("path", [PATH, of_user("u")])
 def test_of_nothing(user, path):
     answer = user.get(path)
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Cache-Control"] == "private, no-cache"
     assert answer.media_type == "application/json"
     body = answer.json()
     assert body == {"items": [], "next_cursor": None, "period_start": f"{days_ago(6)}T00:00:00Z",

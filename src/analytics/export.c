@@ -23,6 +23,7 @@
 
 #include "analytics/place.h"
 #include "analytics/selection.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "queries.h"
 
@@ -50,13 +51,13 @@ static const struct format FORMATS[] = {
     {"ndjson", "application/x-ndjson", sql_export_ndjson, PLAIN_LINES, PLAIN_LINES, "\n"},
 };
 
-struct export
-{
+struct transfer {
     struct request *request;
     struct response *response;
     const struct format *format;
     const char *user_id; /* NULL: all */
     struct selection selection;
+    int64_t end_us; /* nothing from here on is exported */
     bool started;
     bool wanted; /* the client still takes it */
 };
@@ -79,108 +80,116 @@ static const char *check_format(const char *text, size_t length)
 }
 
 /* Headers wait for the first row: what goes wrong before it is told as any other problem. */
-static bool start(struct export *export)
+static bool start(struct transfer *transfer)
 {
     char first[CLOCK_TEXT_SIZE], last[CLOCK_TEXT_SIZE];
-    struct response *response = export->response;
-    clock_format_date(export->selection.start_us, first);
-    clock_format_date(export->selection.end_us - 1, last);
+    struct response *response = transfer->response;
+    clock_format_date(transfer->selection.start_us, first);
+    clock_format_date(transfer->selection.end_us - 1, last);
     response->status = 200;
-    response->content_type = export->format->content_type;
+    response->content_type = transfer->format->content_type;
     response_header(response, "Content-Disposition",
                     arena_printf(response->arena, "attachment; filename=\"events_%s_%s.%s\"", first, last,
-                                 export->format->name));
-    export->started = true;
+                                 transfer->format->name));
+    transfer->started = true;
     return response_send(response, "", 0);
 }
 
 static bool take_row(void *argument, const char *row, size_t length)
 {
-    struct export *export = argument;
-    struct response *response = export->response;
-    const char *line_end = export->format->line_end;
+    struct transfer *transfer = argument;
+    struct response *response = transfer->response;
+    const char *line_end = transfer->format->line_end;
     if (!row) {
-        export->wanted = response_send(response, NULL, 0);
-        return export->wanted;
+        transfer->wanted = response_send(response, NULL, 0);
+        return transfer->wanted;
     }
     /* PostgreSQL ends each row by a line feed. */
-    export->wanted = (export->started || start(export)) && response_send(response, row, length - 1) &&
-                     response_send(response, line_end, strlen(line_end));
-    return export->wanted;
+    transfer->wanted = (transfer->started || start(transfer)) && response_send(response, row, length - 1) &&
+                       response_send(response, line_end, strlen(line_end));
+    return transfer->wanted;
 }
 
 /* *ret_end is where the stretch after `begin` ends; *ret_last tells that nothing is left after it. */
-static enum err find_end(const struct export *export, const struct place *begin, struct place *ret_end,
+static enum err find_end(const struct transfer *transfer, const struct place *begin, struct place *ret_end,
                          bool *ret_last)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
-    struct place period_end;
-    place_set(&period_end, export->selection.end_us, "");
-    pg_int(&params, export->request->principal.workspace_id);
+    struct place end_of_all;
+    place_set(&end_of_all, transfer->end_us, "");
+    pg_int(&params, transfer->request->principal.workspace_id);
     place_params(begin, &params);
-    pg_text(&params, period_end.time);
+    pg_text(&params, end_of_all.time);
     pg_int(&params, STRETCH_EVENTS);
-    if (export->user_id) {
-        pg_text(&params, export->user_id);
+    if (transfer->user_id) {
+        pg_text(&params, transfer->user_id);
     }
-    enum err e = pg_query(export->request->services->pg, export->user_id ? &END_OF_USER : &END_OF_ALL,
+    enum err e = pg_query(transfer->request->services->pg, transfer->user_id ? &END_OF_USER : &END_OF_ALL,
                           &params, &result);
     if (e) {
         return e;
     }
     *ret_last = PQntuples(result) == 0;
-    *ret_end = period_end;
+    *ret_end = end_of_all;
     if (!*ret_last) {
         place_set(ret_end, pg_get_int(result, 0, 0), pg_get_text(result, 0, 1));
     }
     return ERR_OK;
 }
 
-static enum err copy_stretch(struct export *export, const struct place *begin, const struct place *end)
+static enum err copy_stretch(struct transfer *transfer, const struct place *begin, const struct place *end)
 {
-    const struct format *format = export->format;
+    const struct format *format = transfer->format;
     struct pg_copy copy = {.name = "export",
                            .select = format->select,
-                           .options = export->started ? format->options : format->head_options,
+                           .options = transfer->started ? format->options : format->head_options,
                            .limit_ms = STRETCH_LIMIT_MS};
     struct pg_params params = {0};
-    pg_int(&params, export->request->principal.workspace_id);
+    pg_int(&params, transfer->request->principal.workspace_id);
     place_params(begin, &params);
     place_params(end, &params);
-    pg_text(&params, export->user_id);
-    pg_text(&params, export->selection.type);
-    pg_text(&params, export->selection.metadata);
-    return pg_copy_out(export->request->services->pg, &copy, &params, take_row, export);
+    pg_text(&params, transfer->user_id);
+    pg_text(&params, transfer->selection.type);
+    pg_text(&params, transfer->selection.metadata);
+    return pg_copy_out(transfer->request->services->pg, &copy, &params, take_row, transfer);
 }
 
-static enum err run(struct export *export)
+static enum err run(struct transfer *transfer)
 {
     struct place begin, end;
     bool last = false;
     enum err e = ERR_OK;
-    place_set(&begin, export->selection.start_us, "");
-    while (!e && !last && export->wanted) {
-        e = find_end(export, &begin, &end, &last);
-        e = e ? e : copy_stretch(export, &begin, &end);
+    place_set(&begin, transfer->selection.start_us, "");
+    while (!e && !last && transfer->wanted) {
+        e = find_end(transfer, &begin, &end, &last);
+        e = e ? e : copy_stretch(transfer, &begin, &end);
         begin = end;
-        export->wanted = !e && export->wanted && response_send(export->response, NULL, 0);
+        transfer->wanted = !e && transfer->wanted && response_send(transfer->response, NULL, 0);
     }
-    if (!e && export->wanted && !export->started) {
-        start(export);
+    if (!e && transfer->wanted && !transfer->started) {
+        start(transfer);
     }
     return e;
 }
 
+/* An export of today may take longer than it took to record what it exports, and would never end. So it
+ * leaves out events that happened later than any that was recorded when it began; clocks may differ a little.
+ */
+static int64_t latest_us(void)
+{
+    return clock_now_us() + 2 * EVENT_FUTURE_S * USEC_PER_SEC;
+}
+
 /* So many may run in this process that requests of other kinds always find a thread. */
-static enum err run_in_turn(struct export *export)
+static enum err run_in_turn(struct transfer *transfer)
 {
     static atomic_int running;
     enum err e;
     if (atomic_fetch_add(&running, 1) < EXPORTS_MAX) {
-        e = run(export);
+        e = run(transfer);
     } else {
-        e = problem_say(&export->request->problem, ERR_UNAVAILABLE,
+        e = problem_say(&transfer->request->problem, ERR_UNAVAILABLE,
                         "As many exports as may be are running already. Try again later.");
     }
     atomic_fetch_sub(&running, 1);
@@ -206,19 +215,21 @@ enum err export_events(struct request *request, struct response *response)
                                          {"format", FIELD_STRING, 0, 1, 16, check_format}};
     enum { USER = SELECTION_COUNT, FORMAT, COUNT };
     struct value values[COUNT];
-    struct export export = {.request = request, .response = response, .wanted = true};
+    struct transfer transfer = {.request = request, .response = response, .wanted = true};
 
     enum err e = validate_query(request, QUERY, COUNT, values);
-    e = e ? e : selection_read(request, values, &export.selection);
+    e = e ? e : selection_read(request, values, &transfer.selection);
     e = e ? e : check_protocol(request);
     if (e) {
         return e;
     }
-    export.format = find_format(values[FORMAT].text);
-    export.user_id = values[USER].text;
+    int64_t latest = latest_us();
+    transfer.end_us = latest < transfer.selection.end_us ? latest : transfer.selection.end_us;
+    transfer.format = find_format(values[FORMAT].text);
+    transfer.user_id = values[USER].text;
     if (strcmp(request->method, "HEAD") == 0) {
-        start(&export);
+        start(&transfer);
         return ERR_OK;
     }
-    return run_in_turn(&export);
+    return run_in_turn(&transfer);
 }

@@ -9,9 +9,6 @@
 #include "base/crypto.h"
 #include "base/utf8.h"
 
-/* 9999-12-31 */
-static const int64_t LAST_US = INT64_C(253402300800) * USEC_PER_SEC - 1;
-
 void place_set(struct place *place, int64_t us, const char *id)
 {
     place->us = us;
@@ -41,7 +38,7 @@ bool place_from_cursor(const char *text, size_t length, struct place *ret_place)
     }
     const char *id = plain + digits + 1;
     int64_t us = strtoll(plain, NULL, 10);
-    if (!*id || strlen(id) > PLACE_ID_MAX || us > LAST_US) {
+    if (!*id || strlen(id) > PLACE_ID_MAX || us > CLOCK_MAX_US) {
         return false;
     }
     place_set(ret_place, us, id);

@@ -30,7 +30,7 @@ struct place {
     char id[PLACE_ID_MAX + 1];
 };
 
-/* `us` must lie in the years 1 to 9999. */
+/* `us` must lie between CLOCK_MIN_US and CLOCK_MAX_US. */
 void place_set(struct place *place, int64_t us, const char *id);
 /* Add time and id as parameters; the place must live until the call is over. */
 void place_params(const struct place *place, struct pg_params *params);

@@ -7,10 +7,6 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
-/* From 0001-01-01 to 9999-12-31: what can be written as an RFC 3339 time. */
-static const int64_t FIRST_US = -62135596800 * USEC_PER_SEC;
-static const int64_t LAST_US = 253402300800 * USEC_PER_SEC - 1;
-
 static int64_t tomorrow_us(void)
 {
     int64_t now_us = clock_now_us();
@@ -44,8 +40,8 @@ static enum err read_span(struct problem *problem, const struct value values[SEL
     }
     selection->start_us = start->integer;
     selection->end_us = end_of(end);
-    if (selection->start_us < FIRST_US || selection->end_us > LAST_US) {
-        return problem_field(problem, selection->start_us < FIRST_US ? "start" : "end", "out_of_range",
+    if (selection->start_us < CLOCK_MIN_US || selection->end_us > CLOCK_MAX_US) {
+        return problem_field(problem, selection->start_us < CLOCK_MIN_US ? "start" : "end", "out_of_range",
                              "must lie in the years 1 to 9999, in UTC");
     }
     if (selection->start_us >= selection->end_us) {
@@ -59,8 +55,7 @@ static enum err read_span(struct problem *problem, const struct value values[SEL
     return ERR_OK;
 }
 
-/* The filters on the metadata, all in one text, so that a statement has one parameter for any number of them.
- */
+/* The filters on the metadata in one text, so that any number of them is one parameter of a statement. */
 static enum err read_members(struct request *request, struct selection *selection)
 {
     static const char PREFIX[] = "metadata.";

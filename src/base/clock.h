@@ -12,6 +12,10 @@
 #define USEC_PER_DAY  (INT64_C(86400) * USEC_PER_SEC)
 #define USEC_PER_HOUR (INT64_C(3600) * USEC_PER_SEC)
 
+/* The first microsecond of the year 1 and the last of 9999: what an RFC 3339 time can say. */
+#define CLOCK_MIN_US (INT64_C(-62135596800) * USEC_PER_SEC)
+#define CLOCK_MAX_US (INT64_C(253402300800) * USEC_PER_SEC - 1)
+
 enum { CLOCK_TEXT_SIZE = 32 }; /* room for one RFC 3339 time and its NUL */
 
 int64_t clock_now_us(void);

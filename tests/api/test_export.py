@@ -184,6 +184,17 @@ def test_bounds(user):
     assert ids(days_ago(3).isoformat(), days_ago(2).isoformat()) == "012345"
 
 
+def test_nothing_of_the_future(user):
+    """Or a slow export of today would run after the events that come."""
+    now = datetime.datetime.now(UTC)
+    minutes = [-1, 4, 30, 1000]
+    rows = [Row(now + datetime.timedelta(minutes=m), f"{m}", "x", Decimal(1), "u", None) for m in minutes]
+    insert(user.stack.postgres, user.workspace, rows)
+    period = {"start": days_ago(1).isoformat(), "end": days_ago(-3).isoformat()}
+    assert [line["id"] for line in read_ndjson(user.get(PATH, params={"format": "ndjson", **period}))] == ["-1", "4"]
+    assert len(user.get("/analytics/events/date-range", params=period).json()["items"]) == 4
+
+
 @pytest.mark.parametrize("params, matches", [
     ({"type": "cost"}, lambda r: r.type == "cost"), ({"user_id": "it's"}, lambda r: r.user_id == "it's"),
     ({"user_id": "back\\slash", "type": "cost"}, lambda r: (r.user_id, r.type) == ("back\\slash", "cost")),

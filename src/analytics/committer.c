@@ -16,10 +16,7 @@ enum {
     SHARDS_MAX = 1000,
     COLUMN_MAX_BYTES = 64 * 1024 * 1024, /* of one column of one statement */
     COLUMN_KEEP_BYTES = 256 * 1024,      /* memory that a column keeps between statements */
-    ROUTING_ATTEMPTS = 5,
 };
-
-static const char CHECK_VIOLATION[] = "23514";
 
 static const struct pg_statement RECORD = {"ingest", sql_ingest};
 static const struct pg_statement KNOWN = {"ingest_known", sql_ingest_known};
@@ -247,24 +244,10 @@ static enum err record_sorted(struct committer *committer, const struct committe
     return open ? settle(committer, entries, count, open) : ERR_OK;
 }
 
-/* A row that waits for the default partition while its own is made is refused there afterwards
- * (check_violation), and finds its way the next time. Several partitions may be made one after the other. */
-static enum err record_routed(struct committer *committer, const struct committer_entry *entries,
-                              size_t count)
-{
-    enum err e = ERR_INVALID;
-    bool strayed = true;
-    for (int attempt = 0; e == ERR_INVALID && strayed && attempt < ROUTING_ATTEMPTS; attempt++) {
-        e = record_sorted(committer, entries, count);
-        strayed = strcmp(committer->sqlstate, CHECK_VIOLATION) == 0;
-    }
-    return e;
-}
-
 enum err committer_record(struct committer *committer, struct committer_entry *entries, size_t count)
 {
     qsort(entries, count, sizeof(*entries), compare_entries);
-    enum err e = record_routed(committer, entries, count);
+    enum err e = record_sorted(committer, entries, count);
     trim_columns(committer);
     return e == ERR_CONFLICT ? ERR_INVALID : e;
 }
@@ -318,7 +301,7 @@ static enum err sift_sorted(struct committer *committer, struct committer_entry 
     if (clock_monotonic_us() >= deadline_us) {
         return ERR_UNAVAILABLE;
     }
-    enum err e = record_routed(committer, entries, count);
+    enum err e = record_sorted(committer, entries, count);
     if (e == ERR_CONFLICT) {
         size_t rest = count;
         e = drop_known(committer, entries, count, &rest);

@@ -326,6 +326,11 @@ static enum err classify(struct pg *pg, const PGresult *result, const char *name
     if (strcmp(state, "23505") == 0) {
         return ERR_CONFLICT;
     }
+    if (strcmp(state, "23514") == 0 && !PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME)) {
+        /* No CHECK of a table: the row waited for a partition whose range another took over meanwhile. The
+         * next attempt finds its way. */
+        return ERR_UNAVAILABLE;
+    }
     if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0) {
         return ERR_INVALID;
     }

@@ -16,7 +16,6 @@
 #include "base/cache.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "http/sparse.h"
 
 enum {
@@ -250,23 +249,6 @@ static enum err answer_new(struct request *request, const struct answer_question
     return ERR_OK;
 }
 
-/* Keep of the answer what `fields` names. It is read from the text also when it was built just now, so
- * that numbers are written alike either way. */
-static enum err select_fields(struct request *request, struct response *response, const char *fields)
-{
-    JSON_AUTO answer = NULL;
-    struct json_fault fault;
-    if (!json_parse(buf_text(response->body), response->body->length, &answer, &fault)) {
-        log_error("an answer of our own cannot be read: %s", fault.reason);
-        return ERR_INTERNAL;
-    }
-    enum err e = sparse_apply(&request->problem, fields, answer);
-    if (!e) {
-        response_json(response, 200, answer);
-    }
-    return e;
-}
-
 enum err answer_cached(struct request *request, struct response *response,
                        const struct answer_question *question)
 {
@@ -281,7 +263,7 @@ enum err answer_cached(struct request *request, struct response *response,
 
     e = found ? ERR_OK : answer_new(request, question, &place, response);
     if (!e && question->fields) {
-        e = select_fields(request, response, question->fields);
+        e = sparse_answer(request, response, question->fields);
     }
     if (!e) {
         response_header(response, "Cache-Status",

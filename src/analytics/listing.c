@@ -3,6 +3,7 @@
 
 #include "analytics/place.h"
 #include "analytics/selection.h"
+#include "http/sparse.h"
 #include "queries.h"
 
 static const struct pg_statement ALL = {"listing", sql_listing};
@@ -81,9 +82,18 @@ static void put_end(const struct page *page, const struct selection *selection)
     buf_printf(page->body, ",\"period_start\":\"%s\",\"period_end\":\"%s\"}\n", start, end);
 }
 
+/* clang-format off */
+#define PAGE_FIELDS                                          \
+    SPARSE_FIELD,                                            \
+    {"limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL},         \
+    {"cursor", FIELD_STRING, 0, 1, PLACE_CURSOR_MAX, NULL}
+/* clang-format on */
+enum { FIELDS = SELECTION_COUNT, LIMIT, CURSOR, PAGE_COUNT };
+
 static enum err list(struct request *request, struct response *response, const struct selection *selection,
-                     const char *user_id, const struct value *limit, const struct value *cursor)
+                     const char *user_id, const struct value values[PAGE_COUNT])
 {
+    const struct value *limit = &values[LIMIT], *cursor = &values[CURSOR];
     struct page page = {.body = response->body, .limit = limit->present ? limit->integer : DEFAULT_LIMIT};
     struct place after;
     place_set(&after, selection->end_us, "");
@@ -102,15 +112,8 @@ static enum err list(struct request *request, struct response *response, const s
     put_end(&page, selection);
     response->status = 200;
     response->content_type = "application/json";
-    return ERR_OK;
+    return values[FIELDS].present ? sparse_answer(request, response, values[FIELDS].text) : ERR_OK;
 }
-
-/* clang-format off */
-#define PAGE_FIELDS                                          \
-    {"limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL},         \
-    {"cursor", FIELD_STRING, 0, 1, PLACE_CURSOR_MAX, NULL}
-/* clang-format on */
-enum { LIMIT = SELECTION_COUNT, CURSOR, PAGE_COUNT };
 
 enum err listing_of_all(struct request *request, struct response *response)
 {
@@ -121,7 +124,7 @@ enum err listing_of_all(struct request *request, struct response *response)
     struct selection selection;
     enum err e = validate_query(request, QUERY, COUNT, values);
     e = e ? e : selection_read(request, values, &selection);
-    return e ? e : list(request, response, &selection, values[USER].text, &values[LIMIT], &values[CURSOR]);
+    return e ? e : list(request, response, &selection, values[USER].text, values);
 }
 
 enum err listing_of_user(struct request *request, struct response *response)
@@ -132,5 +135,5 @@ enum err listing_of_user(struct request *request, struct response *response)
     struct selection selection;
     enum err e = validate_query(request, QUERY, PAGE_COUNT, values);
     e = e ? e : selection_read(request, values, &selection);
-    return e ? e : list(request, response, &selection, user_id, &values[LIMIT], &values[CURSOR]);
+    return e ? e : list(request, response, &selection, user_id, values);
 }

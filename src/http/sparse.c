@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/json.h"
 
 struct node {
     const char *path; /* in the text, where the first path with this name begins */
@@ -151,4 +152,20 @@ enum err sparse_apply(struct problem *problem, const char *fields_text, struct j
     add_paths(problem->arena, &root, fields_text);
     lay_over(&root, answer, false);
     return note_unknown(problem, &root);
+}
+
+enum err sparse_answer(struct request *request, struct response *response, const char *fields_text)
+{
+    JSON_AUTO answer = NULL;
+    struct json_fault fault;
+    if (!json_parse(buf_text(response->body), response->body->length, &answer, &fault)) {
+        /* Events may nest as deep as a request may, and lie two levels deeper in a list of them. */
+        return problem_field(&request->problem, "fields", "unsupported", "cannot be applied here: %s",
+                             fault.reason);
+    }
+    enum err e = sparse_apply(&request->problem, fields_text, answer);
+    if (!e) {
+        response_json(response, response->status, answer);
+    }
+    return e;
 }

@@ -5,7 +5,7 @@
  * element by element. What a path ends at is kept whole.
  *
  * A handler puts the row SPARSE_FIELD into the table of its query parameters and hands the value to
- * sparse_apply(), or to answer_cached(), which calls it.
+ * sparse_answer(), or to answer_cached(), which calls it.
  */
 #ifndef TALLYGATE_HTTP_SPARSE_H
 #define TALLYGATE_HTTP_SPARSE_H
@@ -15,6 +15,8 @@
 
 #include "base/err.h"
 #include "http/problem.h"
+#include "http/request.h"
+#include "http/response.h"
 
 enum {
     SPARSE_TEXT_MAX = 1000, /* characters of the whole parameter */
@@ -34,5 +36,8 @@ const char *sparse_check(const char *text, size_t length);
  * malformed or names what the answer does not have; where nothing is there to tell, as in an empty
  * list, any name will do. The tree is spoilt then. */
 enum err sparse_apply(struct problem *problem, const char *fields_text, struct json_object *answer);
+/* The same with an answer that is written already. It is read from its text, so that numbers are written
+ * alike whether it was built or kept. */
+enum err sparse_answer(struct request *request, struct response *response, const char *fields_text);
 
 #endif

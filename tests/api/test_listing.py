@@ -503,3 +503,36 @@ def test_statements_of_all_and_of_one_differ_in_the_user_alone(all_users, one_us
 
     assert lines(all_users) == [without_user(line) for line in lines(one_user)]
     assert lines(all_users) != lines(one_user)
+
+
+# ---- fields ----
+
+@pytest.mark.parametrize("path", [PATH, of_user("u")])
+def test_fields(user, path):
+    for n in range(3):
+        user.record(id=f"e{n}", value=1.5, metadata={"n": n})
+    whole = user.get(path).json()
+    answer = user.get(f"{path}?fields=items.id,items.metadata,next_cursor&limit=2")
+    assert answer.json() == {"items": [{"id": item["id"], "metadata": item["metadata"]} for item in whole["items"][:2]],
+                             "next_cursor": answer.json()["next_cursor"]}
+    assert answer.json()["next_cursor"]
+    assert_invalid(user.get(f"{path}?fields=items.colour"), fields="unknown_field")
+
+
+def test_fields_of_what_nests_too_deep(user):
+    """A list holds an event two levels deeper than it was sent."""
+    deep = None
+    for _ in range(30):
+        deep = [deep]
+    user.record(metadata={"deep": deep})
+    assert user.get(PATH).json()["items"][0]["metadata"] == {"deep": deep}
+    assert_invalid(user.get(PATH + "?fields=items.id"), fields="unsupported")
+
+
+def test_etag(user):
+    user.record()
+    first = user.get(PATH)
+    same = user.get(PATH, headers={"If-None-Match": first.headers["ETag"]})
+    assert (same.status, same.text) == (304, "")
+    user.record()
+    assert user.get(PATH, headers={"If-None-Match": first.headers["ETag"]}).status == 200

@@ -162,6 +162,7 @@ bool fcgi_peer_gone(const struct fcgi *fcgi)
 
 void fcgi_finish(struct fcgi *fcgi)
 {
+    FCGX_Detach(&fcgi->request); /* or closing would shut down, and wait until the web server closes too */
     FCGX_Finish_r(&fcgi->request);
     FCGX_Free(&fcgi->request, 1);
 }

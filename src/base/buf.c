@@ -79,19 +79,27 @@ void buf_putc(struct buf *buf, char c)
     buf_append(buf, &c, 1);
 }
 
+/* Formats into the room that is there, and again only when that was too little. */
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;
+    size_t room = buf->capacity - buf->length;
     va_start(args, format);
-    int length = vsnprintf(NULL, 0, format, args);
+    int length = vsnprintf(room ? buf->data + buf->length : NULL, room, format, args);
     va_end(args);
+    bool fits = length >= 0 && (size_t)length < room;
     if (length < 0 || !buf_reserve(buf, (size_t)length)) {
         buf->overflow = true;
+        if (room) {
+            buf->data[buf->length] = '\0';
+        }
         return;
     }
-    va_start(args, format);
-    vsnprintf(buf->data + buf->length, (size_t)length + 1, format, args);
-    va_end(args);
+    if (!fits) {
+        va_start(args, format);
+        vsnprintf(buf->data + buf->length, (size_t)length + 1, format, args);
+        va_end(args);
+    }
     buf->length += (size_t)length;
 }
 

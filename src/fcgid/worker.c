@@ -316,6 +316,7 @@ static bool start_thread(pthread_t *ret_thread, void *(*run)(void *), struct wor
 
 static _Noreturn void end_process(int code)
 {
+    log_gather_stop();
 #ifdef __SANITIZE_ADDRESS__
     __lsan_do_leak_check();
 #endif
@@ -334,7 +335,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     sigaddset(&term, SIGTERM);
     int signals = signalfd(-1, &term, SFD_CLOEXEC);
     pthread_t *threads = mem_zalloc((size_t)options->threads, sizeof(*threads));
-    if (signals < 0 || worker.stop_event < 0 || !fcgi_library_init() ||
+    if (signals < 0 || worker.stop_event < 0 || !fcgi_library_init() || !log_gather_start() ||
         !start_thread(&housekeeper, run_housekeeper, &worker)) {
         log_error("the worker cannot start");
         _exit(1);
@@ -363,6 +364,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     (void)written;
     if (!wait_for_threads(&worker)) {
         log_warn("requests still run after drain_s; ending them");
+        log_gather_stop();
         _exit(1);
     }
     for (int i = 0; i < options->threads; i++) {

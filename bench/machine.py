@@ -112,11 +112,11 @@ def family(*pids):
     while todo:
         pid = todo.pop()
         found.append(pid)
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
+        try:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
                 todo += map(int, task.read_text().split())
-            except OSError:
-                pass  # it ended meanwhile
+        except OSError:
+            pass  # it ended meanwhile
     return found
 
 

@@ -47,6 +47,7 @@ struct pg {
     uint64_t generation;
     int64_t retry_at_us; /* no attempt to connect before this, monotonic */
     int64_t backoff_ms;
+    bool works; /* a statement succeeded on this connection */
     bool outcome_unknown;
     bool in_transaction; /* then a lost connection must not be replaced under the caller */
     char sqlstate[6];
@@ -116,6 +117,7 @@ void pg_disconnect(struct pg *pg)
 {
     PQfinish(pg->connection);
     pg->connection = NULL;
+    pg->works = false;
     memset(pg->prepared, 0, sizeof(pg->prepared));
 }
 
@@ -164,10 +166,17 @@ static void log_away(const char *what, const char *why)
     }
 }
 
+/* A connection that worked and is lost may be replaced at once: a backend that ended is no server that is
+ * away. Whatever fails next, before a statement succeeds, waits. */
 static enum err note_away(struct pg *pg, const char *what, const char *why)
 {
+    bool worked = pg->works;
     log_away(what, why);
     pg_disconnect(pg);
+    if (worked) {
+        pg->retry_at_us = 0;
+        return ERR_UNAVAILABLE;
+    }
     int64_t backoff_ms = pg->backoff_ms ? pg->backoff_ms * 2 : BACKOFF_MIN_MS;
     pg->backoff_ms = backoff_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms;
     uint32_t random;
@@ -180,6 +189,7 @@ static enum err note_away(struct pg *pg, const char *what, const char *why)
 static void note_back(struct pg *pg)
 {
     pg->backoff_ms = 0;
+    pg->works = true;
     if (atomic_exchange(&away_logged, false)) {
         log_info("PostgreSQL is back");
     }

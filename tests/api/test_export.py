@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """GET /analytics/export: what is in the file, and that one that is cut never looks complete."""
+import concurrent.futures
 import contextlib
 import csv
 import datetime
@@ -412,10 +413,26 @@ def test_curl_sees_the_cut(large, version, code):
                "-w", "%{http_code}", large.stack.url + PATH + "?format=ndjson&days=30"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as curl:
         at_work = "(state = 'active' OR wait_event = 'ClientWrite')"
-        terminate(large, wait_for(lambda: copies(large, at_work), 30, "a COPY", every_s=0.001))
+        found = wait_for(lambda: curl.poll() is not None or copies(large, at_work), 30, "a COPY", every_s=0.001)
+        assert found is not True, curl.communicate()
+        terminate(large, found)
         out, complaint = curl.communicate(timeout=90)
     assert out == "200"
     assert curl.returncode == code, complaint
+
+
+def test_a_lost_connection_is_replaced_at_once(large):
+    """The next request on the thread that lost it finds another; none is turned away for it."""
+    for _ in range(10):
+        with exporting(large, receive_bytes=65536) as answer:
+            terminate(large, blocked(large, answer))
+            with pytest.raises((http.client.IncompleteRead, ConnectionError, TimeoutError, OSError)):
+                while answer.read(MIB):
+                    pass
+        # All threads of the worker, so the one as well.
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            asked = pool.map(lambda _: large.stack.new_client(large.token).get("/analytics/metrics").status, range(12))
+            assert set(asked) == {200}
 
 
 def test_worker_that_dies_cuts_the_answer(large):

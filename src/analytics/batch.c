@@ -90,8 +90,10 @@ static void read_events(struct batch *batch, const struct json_span *texts)
     }
 }
 
-static void answer(struct batch *batch, struct response *response)
+static enum err answer(struct request *request, struct response *response, void *state)
 {
+    (void)request;
+    struct batch *batch = state;
     static const char REFUSED[] =
         "[{\"field\":\"event\",\"code\":\"refused\",\"message\":\"" BATCH_REFUSED "\"}]";
     struct buf *body = response->body;
@@ -118,29 +120,26 @@ static void answer(struct batch *batch, struct response *response)
     buf_puts(body, "]}\n");
     response->status = 200;
     response->content_type = "application/json";
+    return ERR_OK;
 }
 
-enum err batch_record(struct request *request, struct response *response, const struct json_span *texts,
-                      size_t count, event_reader *read)
+enum err batch_record(struct request *request, const struct json_span *texts, size_t count,
+                      event_reader *read)
 {
-    struct batch batch = {
+    struct batch *batch = arena_alloc(request->arena, sizeof(*batch));
+    *batch = (struct batch){
         .arena = request->arena,
         .read = read,
         .now_us = clock_now_us(),
         .total = count,
-        .errors = arena_zalloc(request->arena, count, sizeof(*batch.errors)),
-        .events = arena_alloc(request->arena, count * sizeof(*batch.events)),
-        .indexes = arena_alloc(request->arena, count * sizeof(*batch.indexes)),
+        .errors = arena_zalloc(request->arena, count, sizeof(*batch->errors)),
+        .events = arena_alloc(request->arena, count * sizeof(*batch->events)),
+        .indexes = arena_alloc(request->arena, count * sizeof(*batch->indexes)),
     };
-    buf_init(&batch.words, RESPONSE_BODY_MAX);
-    read_events(&batch, texts);
-    json_reader_free(&batch.reader);
-    arena_free(&batch.scratch);
-    buf_free(&batch.words);
-
-    enum err e = batch.count ? event_record(request, response, batch.events, batch.count) : ERR_OK;
-    if (!e) {
-        answer(&batch, response);
-    }
-    return e;
+    buf_init(&batch->words, RESPONSE_BODY_MAX);
+    read_events(batch, texts);
+    json_reader_free(&batch->reader);
+    arena_free(&batch->scratch);
+    buf_free(&batch->words);
+    return event_record(request, batch->events, batch->count, answer, batch);
 }

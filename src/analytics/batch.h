@@ -12,14 +12,13 @@
 #include "base/err.h"
 #include "base/json_scan.h"
 #include "http/request.h"
-#include "http/response.h"
 
 /* Said of an event that only the database refuses. */
 #define BATCH_REFUSED "is not storable: the database refuses it"
 
 /* Read each of the `count` texts with `read`, record those that are valid, and answer
  * {accepted, duplicates, rejected: [{index, errors}]}. */
-enum err batch_record(struct request *request, struct response *response, const struct json_span *texts,
-                      size_t count, event_reader *read);
+enum err batch_record(struct request *request, const struct json_span *texts, size_t count,
+                      event_reader *read);
 
 #endif

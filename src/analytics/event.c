@@ -127,17 +127,50 @@ void event_keep(struct arena *arena, struct event *event)
     }
 }
 
-enum err event_record(struct request *request, struct response *response, struct event *events, size_t count)
+struct recording {
+    struct ingest *ingest;
+    struct ingest_ticket ticket;
+    event_answer *answer;
+    void *state;
+};
+
+static void start_recording(void *state, request_wake *wake, void *argument)
 {
-    enum err e = ingest_record(request->services->ingest, request->principal.workspace_id, events, count);
-    for (size_t i = 0; !e && i < count; i++) {
-        if (events[i].fate == EVENT_HOMELESS) {
-            e = challenge_bearer(request, response, "the workspace is closed");
-        }
+    struct recording *recording = state;
+    if (recording->ticket.count == 0) {
+        wake(argument);
+        return;
     }
-    if (e == ERR_UNAVAILABLE) {
-        return problem_say(&request->problem, e,
+    recording->ticket.done = wake;
+    recording->ticket.argument = argument;
+    ingest_record(recording->ingest, &recording->ticket);
+}
+
+static enum err finish_recording(struct request *request, struct response *response, void *state)
+{
+    const struct recording *recording = state;
+    const struct ingest_ticket *ticket = &recording->ticket;
+    if (ticket->result == ERR_UNAVAILABLE) {
+        return problem_say(&request->problem, ticket->result,
                            "The event could not be recorded in time. Send it again with the same id.");
     }
-    return e;
+    for (size_t i = 0; !ticket->result && i < ticket->count; i++) {
+        if (ticket->events[i].fate == EVENT_HOMELESS) {
+            return challenge_bearer(request, response, "the workspace is closed");
+        }
+    }
+    return ticket->result ? ticket->result : recording->answer(request, response, recording->state);
+}
+
+enum err event_record(struct request *request, struct event *events, size_t count, event_answer *answer,
+                      void *state)
+{
+    struct recording *recording = arena_alloc(request->arena, sizeof(*recording));
+    *recording = (struct recording){
+        .ingest = request->services->ingest,
+        .ticket = {.workspace_id = request->principal.workspace_id, .events = events, .count = count},
+        .answer = answer,
+        .state = state,
+    };
+    return request_wait(request, &(struct request_wait){start_recording, finish_recording, recording});
 }

@@ -77,7 +77,11 @@ enum err event_take_time(struct problem *problem, const char *name, const struct
  * was given. */
 void event_keep(struct arena *arena, struct event *event);
 
-/* Record kept events in the caller's workspace, and fill in their fates. */
-enum err event_record(struct request *request, struct response *response, struct event *events, size_t count);
+/* Answer for events whose fates are known. */
+typedef enum err event_answer(struct request *request, struct response *response, void *state);
+/* Record kept events in the caller's workspace. A handler returns what this returns; when the events' fates
+ * are filled in, `answer` is called. `events` and `state` live in the request's arena. */
+enum err event_record(struct request *request, struct event *events, size_t count, event_answer *answer,
+                      void *state);
 
 #endif

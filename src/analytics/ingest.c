@@ -2,11 +2,11 @@
 /*
  * The group commit.
  *
- * A request thread puts a ticket (its workspace and events) into a bounded queue and sleeps. A
+ * A request puts a ticket (its workspace and events) into a bounded queue. A
  * committer thread takes all tickets that wait, up to a bound, and records their events by one
  * statement, which is one transaction: one round trip and one fsync serve all of them. While it runs,
  * the next tickets gather, so batches grow by themselves as load does. When the transaction is durable the
- * threads wake.
+ * tickets' owners are called.
  *
  * A statement costs the database half a millisecond before its first event, and commits in about as much
  * time, so left to themselves batches stay at a handful. When the last batch shows that others are about, the
@@ -29,7 +29,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,17 +43,6 @@ enum {
     PARALLEL_EVENTS = 500,
     PATIENCE_MS = 50,
     COMPANY = 3, /* tickets in the last batch: others are likely to come */
-};
-
-struct ticket {
-    struct ticket *next;
-    int64_t workspace_id;
-    struct event *events;
-    size_t count;
-    int64_t queued_us; /* monotonic, as the next */
-    int64_t deadline_us;
-    enum err result;
-    sem_t done; /* so that a thread which wakes need not queue for the lock */
 };
 
 /* One thread and what is its alone. */
@@ -74,8 +62,8 @@ struct ingest {
 
     pthread_mutex_t lock; /* over what follows */
     pthread_cond_t work;
-    struct ticket *first;
-    struct ticket **last;
+    struct ingest_ticket *first;
+    struct ingest_ticket **last;
     size_t waiting; /* tickets in the queue */
     size_t waiting_events;
     size_t held_events; /* those and the ones that committers have */
@@ -95,45 +83,38 @@ static void cond_init_monotonic(pthread_cond_t *cond)
     pthread_condattr_destroy(&attributes);
 }
 
-/* So many tickets are a batch: when nearly all threads wait, few more can come. */
+/* So many tickets are a batch: when nearly all requests that this worker takes wait, few more can come. */
 static size_t enough(const struct ingest *ingest)
 {
-    return (size_t)ingest->config->ingest_threads * 3 / 4;
+    return (size_t)ingest->config->ingest_requests * 3 / 4;
 }
 
-enum err ingest_record(struct ingest *ingest, int64_t workspace_id, struct event *events, size_t count)
+void ingest_record(struct ingest *ingest, struct ingest_ticket *ticket)
 {
     int64_t now_us = clock_monotonic_us();
-    struct ticket ticket = {
-        .workspace_id = workspace_id,
-        .events = events,
-        .count = count,
-        .queued_us = now_us,
-        .deadline_us = now_us + ingest->config->ingest_wait_ms * 1000,
-    };
+    ticket->next = NULL;
+    ticket->queued_us = now_us;
+    ticket->deadline_us = now_us + ingest->config->ingest_wait_ms * 1000;
     pthread_mutex_lock(&ingest->lock);
     /* An empty queue takes any one request, or a large one could never enter a small queue. */
-    if (ingest->held_events && ingest->held_events + count > (size_t)ingest->config->ingest_queue_events) {
+    if (ingest->held_events &&
+        ingest->held_events + ticket->count > (size_t)ingest->config->ingest_queue_events) {
         pthread_mutex_unlock(&ingest->lock);
-        return ERR_UNAVAILABLE;
+        ticket->result = ERR_UNAVAILABLE;
+        ticket->done(ticket->argument);
+        return;
     }
-    sem_init(&ticket.done, 0, 0);
     bool first = !ingest->first;
-    *ingest->last = &ticket;
-    ingest->last = &ticket.next;
+    *ingest->last = ticket;
+    ingest->last = &ticket->next;
     ingest->waiting++;
-    ingest->waiting_events += count;
-    ingest->held_events += count;
+    ingest->waiting_events += ticket->count;
+    ingest->held_events += ticket->count;
     /* While one is at work, another only needs to know since when somebody waits, and when many do. */
     if (first || ingest->waiting == enough(ingest) || ingest->waiting_events >= PARALLEL_EVENTS) {
         pthread_cond_signal(&ingest->work);
     }
     pthread_mutex_unlock(&ingest->lock);
-    /* The committer keeps the deadline, also for us: it may be using the events until it says so. */
-    while (sem_wait(&ticket.done) != 0) {
-    }
-    sem_destroy(&ticket.done);
-    return ticket.result;
 }
 
 /* ---- the committers' side ---- */
@@ -168,11 +149,11 @@ static bool await_turn(struct ingest *ingest)
 }
 
 /* Wait for work and take the tickets of one batch off the queue: NULL at the end. */
-static struct ticket *take_tickets(struct ingest *ingest)
+static struct ingest_ticket *take_tickets(struct ingest *ingest)
 {
     pthread_mutex_lock(&ingest->lock);
-    struct ticket *taken = await_turn(ingest) ? ingest->first : NULL;
-    struct ticket **end = &ingest->first;
+    struct ingest_ticket *taken = await_turn(ingest) ? ingest->first : NULL;
+    struct ingest_ticket **end = &ingest->first;
     size_t events = 0, tickets = 0;
     while (*end && (events == 0 || events + (*end)->count <= (size_t)ingest->config->ingest_batch_events)) {
         events += (*end)->count;
@@ -197,7 +178,7 @@ static struct ticket *take_tickets(struct ingest *ingest)
 
 /* What a ticket is told when its batch ended with `e`: a part that was recorded before the fault is
  * durable, and a ticket that lies in it whole must not be sent again. */
-static enum err ticket_result(const struct ticket *ticket, enum err e)
+static enum err ticket_result(const struct ingest_ticket *ticket, enum err e)
 {
     for (size_t i = 0; i < ticket->count && e; i++) {
         if (ticket->events[i].fate == EVENT_PENDING) {
@@ -207,32 +188,32 @@ static enum err ticket_result(const struct ticket *ticket, enum err e)
     return ERR_OK;
 }
 
-/* Tell the tickets their result. Each goes out of scope in its thread as soon as it is done. */
-static void finish_tickets(struct ingest *ingest, struct ticket *tickets, enum err result)
+/* Tell the tickets their result. Each may be gone as soon as it is done. */
+static void finish_tickets(struct ingest *ingest, struct ingest_ticket *tickets, enum err result)
 {
     size_t events = 0;
-    for (const struct ticket *t = tickets; t; t = t->next) {
+    for (const struct ingest_ticket *t = tickets; t; t = t->next) {
         events += t->count;
     }
     pthread_mutex_lock(&ingest->lock);
     ingest->held_events -= events;
     pthread_mutex_unlock(&ingest->lock);
     while (tickets) {
-        struct ticket *next = tickets->next;
+        struct ingest_ticket *next = tickets->next;
         tickets->result = ticket_result(tickets, result);
-        sem_post(&tickets->done);
+        tickets->done(tickets->argument);
         tickets = next;
     }
 }
 
 /* Answer 503 to the tickets whose wait limit is over; returns the others. */
-static struct ticket *expire_tickets(struct ingest *ingest, struct ticket *tickets)
+static struct ingest_ticket *expire_tickets(struct ingest *ingest, struct ingest_ticket *tickets)
 {
-    struct ticket *expired = NULL, *kept = NULL;
-    struct ticket **kept_end = &kept;
+    struct ingest_ticket *expired = NULL, *kept = NULL;
+    struct ingest_ticket **kept_end = &kept;
     int64_t now_us = clock_monotonic_us();
     while (tickets) {
-        struct ticket *next = tickets->next;
+        struct ingest_ticket *next = tickets->next;
         if (now_us >= tickets->deadline_us) {
             tickets->next = expired;
             expired = tickets;
@@ -247,10 +228,10 @@ static struct ticket *expire_tickets(struct ingest *ingest, struct ticket *ticke
     return kept;
 }
 
-static size_t gather(struct crew *crew, const struct ticket *tickets)
+static size_t gather(struct crew *crew, const struct ingest_ticket *tickets)
 {
     size_t count = 0;
-    for (const struct ticket *t = tickets; t; t = t->next) {
+    for (const struct ingest_ticket *t = tickets; t; t = t->next) {
         count += t->count;
     }
     if (count > crew->entries_capacity) {
@@ -258,7 +239,7 @@ static size_t gather(struct crew *crew, const struct ticket *tickets)
         crew->entries_capacity = count;
     }
     size_t n = 0;
-    for (const struct ticket *t = tickets; t; t = t->next) {
+    for (const struct ingest_ticket *t = tickets; t; t = t->next) {
         for (size_t i = 0; i < t->count; i++) {
             t->events[i].fate = EVENT_PENDING;
             crew->entries[n] = (struct committer_entry){t->workspace_id, &t->events[i], n};
@@ -289,10 +270,10 @@ static void count_fates(struct crew *crew, size_t count)
 }
 
 /* PostgreSQL refuses something in this batch: find it, ticket by ticket. */
-static void sift_tickets(struct crew *crew, struct ticket *tickets)
+static void sift_tickets(struct crew *crew, struct ingest_ticket *tickets)
 {
     while (tickets) {
-        struct ticket *ticket = tickets;
+        struct ingest_ticket *ticket = tickets;
         tickets = ticket->next;
         ticket->next = NULL;
         size_t count = gather(crew, ticket);
@@ -303,7 +284,7 @@ static void sift_tickets(struct crew *crew, struct ticket *tickets)
 }
 
 /* Bring one batch to its end, whatever happens on the way. */
-static void work_off(struct crew *crew, struct ticket *tickets)
+static void work_off(struct crew *crew, struct ingest_ticket *tickets)
 {
     while (tickets) {
         size_t count = gather(crew, tickets);
@@ -329,7 +310,7 @@ static void *run_crew(void *argument)
 {
     struct crew *crew = argument;
     struct ingest *ingest = crew->ingest;
-    struct ticket *tickets;
+    struct ingest_ticket *tickets;
     while ((tickets = take_tickets(ingest))) {
         work_off(crew, tickets);
         pthread_mutex_lock(&ingest->lock);

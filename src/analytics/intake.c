@@ -14,7 +14,7 @@
 
 /* ---- the forms ---- */
 
-typedef enum err intake_handler(struct request *request, struct response *response, event_reader *read);
+typedef enum err intake_handler(struct request *request, event_reader *read);
 
 static intake_handler take_one, take_one_or_list, take_list, take_lines, take_data;
 
@@ -69,14 +69,19 @@ enum err intake_check_media_type(struct request *request)
 
 enum err intake_events(struct request *request, struct response *response)
 {
+    (void)response; /* answered when the events are recorded */
     const struct form *form = find_form(request);
-    return form ? form->take(request, response, form->read) : ERR_MEDIA_TYPE;
+    return form ? form->take(request, form->read) : ERR_MEDIA_TYPE;
 }
 
 /* ---- one event ---- */
 
-static enum err answer_one(struct response *response, const struct event *event)
+static enum err answer_one(struct request *request, struct response *response, void *state)
 {
+    const struct event *event = state;
+    if (event->fate == EVENT_REFUSED) {
+        return problem_field(&request->problem, "body", "refused", BATCH_REFUSED);
+    }
     bool recorded = event->fate == EVENT_RECORDED;
     JSON_AUTO answer = json_object_new_object();
     json_add_string(answer, "status", recorded ? "recorded" : "duplicate");
@@ -86,20 +91,15 @@ static enum err answer_one(struct response *response, const struct event *event)
     return ERR_OK;
 }
 
-static enum err record_one(struct request *request, struct response *response, struct json_object *json,
-                           event_reader *read)
+static enum err record_one(struct request *request, struct json_object *json, event_reader *read)
 {
-    struct event event;
-    enum err e = read(&request->problem, json, clock_now_us(), &event);
+    struct event *event = arena_alloc(request->arena, sizeof(*event));
+    enum err e = read(&request->problem, json, clock_now_us(), event);
     if (e) {
         return e;
     }
-    event_keep(request->arena, &event);
-    e = event_record(request, response, &event, 1);
-    if (!e && event.fate == EVENT_REFUSED) {
-        return problem_field(&request->problem, "body", "refused", BATCH_REFUSED);
-    }
-    return e ? e : answer_one(response, &event);
+    event_keep(request->arena, event);
+    return event_record(request, event, 1, answer_one, event);
 }
 
 static enum err parse_one(struct request *request, struct json_object **ret_json)
@@ -111,20 +111,20 @@ static enum err parse_one(struct request *request, struct json_object **ret_json
     return validate_parse(request, ret_json);
 }
 
-static enum err take_one(struct request *request, struct response *response, event_reader *read)
+static enum err take_one(struct request *request, event_reader *read)
 {
     JSON_AUTO json = NULL;
     enum err e = parse_one(request, &json);
-    return e ? e : record_one(request, response, json, read);
+    return e ? e : record_one(request, json, read);
 }
 
-static enum err take_data(struct request *request, struct response *response, event_reader *read)
+static enum err take_data(struct request *request, event_reader *read)
 {
     JSON_AUTO data = NULL;
     JSON_AUTO json = NULL;
     enum err e = request->body_length ? parse_one(request, &data) : ERR_OK;
     e = e ? e : cloudevent_from_headers(request, data, &json);
-    return e ? e : record_one(request, response, json, read);
+    return e ? e : record_one(request, json, read);
 }
 
 /* ---- many ---- */
@@ -136,8 +136,8 @@ static struct json_span *make_room(struct arena *arena, size_t length)
     return arena_alloc(arena, (most < EVENT_BATCH_MAX ? most : EVENT_BATCH_MAX) * sizeof(struct json_span));
 }
 
-static enum err record_many(struct request *request, struct response *response, const struct json_span *texts,
-                            size_t count, const char *field, event_reader *read)
+static enum err record_many(struct request *request, const struct json_span *texts, size_t count,
+                            const char *field, event_reader *read)
 {
     if (count == 0) {
         return problem_field(&request->problem, field, "too_short", "must have at least 1 event");
@@ -146,7 +146,7 @@ static enum err record_many(struct request *request, struct response *response, 
         return problem_field(&request->problem, field, "too_long", "must have at most %d events",
                              EVENT_BATCH_MAX);
     }
-    return batch_record(request, response, texts, count, read);
+    return batch_record(request, texts, count, read);
 }
 
 static enum err malformed(struct request *request, const struct json_fault *fault)
@@ -155,8 +155,8 @@ static enum err malformed(struct request *request, const struct json_fault *faul
                        fault->offset, fault->reason);
 }
 
-static enum err record_list(struct request *request, struct response *response, const struct json_span *list,
-                            const char *field, event_reader *read)
+static enum err record_list(struct request *request, const struct json_span *list, const char *field,
+                            event_reader *read)
 {
     struct json_span *texts = make_room(request->arena, list->length);
     struct json_walk walk;
@@ -173,20 +173,20 @@ static enum err record_list(struct request *request, struct response *response, 
     if (walk.kind != '[') {
         return problem_field(&request->problem, field, "type", "must be an array");
     }
-    return record_many(request, response, texts, count, field, read);
+    return record_many(request, texts, count, field, read);
 }
 
-static enum err take_list(struct request *request, struct response *response, event_reader *read)
+static enum err take_list(struct request *request, event_reader *read)
 {
     struct json_span whole = {request->body, request->body_length};
-    return record_list(request, response, &whole, "body", read);
+    return record_list(request, &whole, "body", read);
 }
 
-static enum err take_one_or_list(struct request *request, struct response *response, event_reader *read)
+static enum err take_one_or_list(struct request *request, event_reader *read)
 {
     struct json_walk walk;
     json_walk_start(&walk, request->body, request->body_length);
-    return walk.kind == '[' ? take_list(request, response, read) : take_one(request, response, read);
+    return walk.kind == '[' ? take_list(request, read) : take_one(request, read);
 }
 
 /* A line ends in a line feed or in the NUL behind the body, and neither is a blank. */
@@ -195,7 +195,7 @@ static bool is_blank(const char *line, size_t length)
     return strspn(line, " \t\r") >= length;
 }
 
-static enum err take_lines(struct request *request, struct response *response, event_reader *read)
+static enum err take_lines(struct request *request, event_reader *read)
 {
     struct json_span *texts = make_room(request->arena, request->body_length);
     const char *at = request->body, *end = at + request->body_length;
@@ -211,7 +211,7 @@ static enum err take_lines(struct request *request, struct response *response, e
         }
         at += length + 1;
     }
-    return record_many(request, response, texts, count, "body", read);
+    return record_many(request, texts, count, "body", read);
 }
 
 /* ---- {"events": […]} ---- */
@@ -275,7 +275,8 @@ static enum err open_envelope(struct request *request, struct json_span *ret_lis
 
 enum err intake_batch(struct request *request, struct response *response)
 {
+    (void)response;
     struct json_span list;
     enum err e = open_envelope(request, &list);
-    return e ? e : record_list(request, response, &list, "events", event_from_json);
+    return e ? e : record_list(request, &list, "events", event_from_json);
 }

@@ -32,6 +32,7 @@ struct config {
     int64_t auth_threads;
     int64_t ingest_workers;
     int64_t ingest_threads;
+    int64_t ingest_requests;
     int64_t api_workers;
     int64_t api_threads;
     int64_t drain_s;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lines of requests are many and nobody waits for one, so in a worker they gather and go out together: a
- * write(2) a line costs each request some ten microseconds, most of them in the lock of the file that all threads
- * share. They gather for GATHER_MS, or until GATHER_BYTES; the thread that writes them sleeps while there are
- * none. All other lines go out at once, after those that have gathered. A worker that is killed takes at
- * most the lines of GATHER_MS with it; nginx has logged those requests too.
+ * write(2) a line costs each request some ten microseconds, most of them in the lock of the file that all
+ * threads share. They gather for GATHER_MS, or until GATHER_BYTES; the thread that writes them sleeps while
+ * there are none. All other lines go out at once, after those that have gathered. A worker that is killed
+ * takes at most the lines of GATHER_MS with it; nginx has logged those requests too.
  */
 #include "base/log.h"
 

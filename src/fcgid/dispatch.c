@@ -7,6 +7,12 @@
  *
  * The body is read before anyone is refused: nginx takes an answer as broken that comes while it
  * still sends.
+ *
+ * A request may wait twice, and holds no thread then: for a place when its body is large, and for what its
+ * handler prepared (request_wait()), which is the commit that it shares with others. So a few threads serve
+ * hundreds of requests, and a batch of them is answered by one thread after the other instead of by as many
+ * as there are: each thread that goes to sleep and wakes up costs more than what it does in between. Between
+ * the two, whoever wakes the request hands it over, and nothing of it may be touched any more.
  */
 #include "fcgid/dispatch.h"
 
@@ -14,6 +20,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "analytics/event.h"
 #include "analytics/intake.h"
 #include "base/clock.h"
 #include "base/gate.h"
@@ -54,27 +61,17 @@ static enum err check_media_type(struct request *request)
 }
 
 /* A large body takes some three times its size in memory until it is answered. */
-static bool enter_large(struct dispatcher *dispatcher, struct request *request)
+static bool is_large(const struct request *request)
 {
-    const struct services *services = &dispatcher->services;
     const char *length = request_variable(request, "CONTENT_LENGTH");
-    bool large = services->large_bodies && length && strtoll(length, NULL, 10) > LARGE_BODY_BYTES;
-    if (!large) {
-        return true;
-    }
-    int64_t deadline_us = clock_monotonic_us() + services->config->ingest_wait_ms * 1000;
-    dispatcher->holds_large = gate_enter(services->large_bodies, deadline_us);
-    return dispatcher->holds_large;
+    return request->services->large_bodies && request->route && request->route->body_max_bytes && length &&
+           strtoll(length, NULL, 10) > LARGE_BODY_BYTES;
 }
 
-static enum err take_body(struct dispatcher *dispatcher, struct request *request)
+static enum err take_body(struct dispatcher *dispatcher)
 {
+    struct request *request = &dispatcher->request;
     size_t max_bytes = request->route ? request->route->body_max_bytes : 0;
-    if (max_bytes && !enter_large(dispatcher, request)) {
-        (void)fcgi_read_body(dispatcher->fcgi, 0, &dispatcher->request_body);
-        return problem_say(&request->problem, ERR_UNAVAILABLE,
-                           "Too many large bodies at once. Send it again.");
-    }
     enum err e = fcgi_read_body(dispatcher->fcgi, max_bytes, &dispatcher->request_body);
     if (e == ERR_TOO_LARGE && max_bytes == 0) {
         return ERR_OK; /* a body where none is expected is read and ignored */
@@ -90,21 +87,22 @@ static enum err take_body(struct dispatcher *dispatcher, struct request *request
     return max_bytes ? check_media_type(request) : ERR_OK;
 }
 
-static enum err serve(struct dispatcher *dispatcher, struct request *request, struct response *response)
+/* `found` is what the router said. */
+static enum err serve(struct dispatcher *dispatcher, enum err found, const char *allow)
 {
-    const char *allow = NULL;
-    enum err e = router_match(dispatcher->router, request, &allow);
-    enum err body = take_body(dispatcher, request);
-    if (e == ERR_METHOD) {
+    struct request *request = &dispatcher->request;
+    struct response *response = &dispatcher->response;
+    enum err body = take_body(dispatcher);
+    if (found == ERR_METHOD) {
         response_header(response, "Allow", allow);
-        return problem_say(&request->problem, e, "This path takes %s.", allow);
+        return problem_say(&request->problem, found, "This path takes %s.", allow);
     }
-    if (!e && !request->route) {
+    if (!found && !request->route) {
         cors_preflight(request, response, allow);
         return ERR_OK;
     }
-    if (e) {
-        return e;
+    if (found) {
+        return found;
     }
     const struct route *route = request->route;
     if (!(route->pools & dispatcher->pool)) {
@@ -114,7 +112,7 @@ static enum err serve(struct dispatcher *dispatcher, struct request *request, st
         return body;
     }
     if (route->access == ACCESS_USER) {
-        e = bearer_authenticate(request, response);
+        enum err e = bearer_authenticate(request, response);
         if (e) {
             return e;
         }
@@ -153,22 +151,15 @@ static void add_headers(const struct request *request, struct response *response
 
 /* ---- answers in pieces ---- */
 
-struct streaming {
-    struct response_stream stream; /* first: what the response knows of */
-    struct fcgi *fcgi;
-    const struct request *request;
-    struct response *response;
-};
-
 static bool send_piece(struct response_stream *stream, const char *piece, size_t length)
 {
-    struct streaming *streaming = (struct streaming *)stream;
-    struct fcgi *fcgi = streaming->fcgi;
+    struct dispatcher *dispatcher = ((struct dispatch_stream *)stream)->dispatcher;
+    struct fcgi *fcgi = dispatcher->fcgi;
     bool ok = !stream->broken;
     if (ok && piece && !stream->started) {
-        add_headers(streaming->request, streaming->response, ERR_OK);
+        add_headers(&dispatcher->request, &dispatcher->response, ERR_OK);
         stream->started = true;
-        ok = fcgi_start(fcgi, streaming->response, STREAM_TIMEOUT_S);
+        ok = fcgi_start(fcgi, &dispatcher->response, STREAM_TIMEOUT_S);
     }
     if (ok && piece) {
         ok = length == 0 || fcgi_put(fcgi, piece, length);
@@ -180,13 +171,13 @@ static bool send_piece(struct response_stream *stream, const char *piece, size_t
 }
 
 /* Returns the status for the log. The client got a 200 and then a broken transfer. */
-static int end_stream(const struct streaming *streaming, enum err e)
+static int end_stream(struct dispatcher *dispatcher, enum err e)
 {
-    if (!e && !streaming->stream.broken) {
-        fcgi_finish(streaming->fcgi);
-        return streaming->response->status;
+    if (!e && !dispatcher->stream.stream.broken) {
+        fcgi_finish(dispatcher->fcgi);
+        return dispatcher->response.status;
     }
-    fcgi_abort(streaming->fcgi);
+    fcgi_abort(dispatcher->fcgi);
     log_warn("the answer was cut: %s", e ? err_info(e)->title : "its reader is gone or takes too long");
     return e ? err_info(e)->status : STATUS_READER_GONE;
 }
@@ -201,9 +192,10 @@ static void count(struct metrics *metrics, int status)
 }
 
 /* Returns the status for the log. */
-static int answer(struct dispatcher *dispatcher, struct request *request, struct response *response,
-                  enum err e)
+static int answer(struct dispatcher *dispatcher, enum err e)
 {
+    struct request *request = &dispatcher->request;
+    struct response *response = &dispatcher->response;
     if (!e && response->body->overflow) {
         e = ERR_INTERNAL;
         log_error("the answer is larger than %d bytes", RESPONSE_BODY_MAX);
@@ -217,40 +209,115 @@ static int answer(struct dispatcher *dispatcher, struct request *request, struct
     return response->status;
 }
 
-void dispatch(struct dispatcher *dispatcher)
+/* Answer, and be ready for the next request. */
+static void end(struct dispatcher *dispatcher, enum err e)
 {
-    struct request request;
-    struct response response;
-    struct streaming streaming = {
-        .stream.send = send_piece, .fcgi = dispatcher->fcgi, .request = &request, .response = &response};
-    struct metrics *metrics = dispatcher->services.metrics;
-    int64_t started_us = clock_monotonic_us();
+    const struct response_stream *stream = &dispatcher->stream.stream;
+    struct services *services = dispatcher->request.services;
+    bool in_pieces = stream->started || stream->broken;
+    dispatcher->line.user_id = dispatcher->request.principal.user_id;
+    int status = in_pieces ? end_stream(dispatcher, e) : answer(dispatcher, e);
 
-    request_init(&request, &dispatcher->arena, &dispatcher->services, fcgi_environment(dispatcher->fcgi));
-    response_init(&response, &dispatcher->arena, &dispatcher->response_body);
-    response.stream = &streaming.stream;
-    struct log_request line = {.request_id = request.request_id,
-                               .trace_id = request.trace_id,
-                               .method = request.method,
-                               .route = "none"};
-    log_set_request(&line);
-
-    enum err e = serve(dispatcher, &request, &response);
-    if (request.route) {
-        line.route = request.route->pattern;
-    }
-    line.user_id = request.principal.user_id;
-    bool in_pieces = streaming.stream.started || streaming.stream.broken;
-    int status = in_pieces ? end_stream(&streaming, e) : answer(dispatcher, &request, &response, e);
-
-    count(metrics, status);
-    log_access(status, clock_monotonic_us() - started_us);
+    count(services->metrics, status);
+    log_access(status, clock_monotonic_us() - dispatcher->started_us);
     log_set_request(NULL);
     buf_trim(&dispatcher->request_body, KEEP_BYTES);
     buf_trim(&dispatcher->response_body, KEEP_BYTES);
     arena_reset(&dispatcher->arena);
     if (dispatcher->holds_large) {
-        gate_leave(dispatcher->services.large_bodies);
         dispatcher->holds_large = false;
+        gate_leave(services->large_bodies);
     }
+}
+
+/* `found` and `allow` are what the router said. */
+static bool serve_and_end(struct dispatcher *dispatcher, enum err found, const char *allow)
+{
+    const struct request_wait *wait = &dispatcher->request.wait;
+    enum err e = serve(dispatcher, found, allow);
+    if (!e && wait->start) {
+        log_set_request(NULL);
+        wait->start(wait->state, dispatcher->wake, dispatcher->wake_argument);
+        return false;
+    }
+    end(dispatcher, e);
+    return true;
+}
+
+/* False when it must wait: then it may be somebody else's already. */
+static bool enter_large(struct dispatcher *dispatcher)
+{
+    const struct services *services = dispatcher->request.services;
+    dispatcher->holds_large = true;
+    dispatcher->place =
+        (struct gate_waiter){.deadline_us = dispatcher->started_us + services->config->ingest_wait_ms * 1000,
+                             .wake = dispatcher->wake,
+                             .argument = dispatcher->wake_argument};
+    return gate_enter(services->large_bodies, &dispatcher->place);
+}
+
+/* There was no place for its body in time. */
+static void turn_away(struct dispatcher *dispatcher)
+{
+    struct request *request = &dispatcher->request;
+    dispatcher->holds_large = false;
+    (void)fcgi_read_body(dispatcher->fcgi, 0, &dispatcher->request_body);
+    end(dispatcher,
+        problem_say(&request->problem, ERR_UNAVAILABLE, "Too many large bodies at once. Send it again."));
+}
+
+bool dispatch_start(struct dispatcher *dispatcher, struct services *services)
+{
+    struct request *request = &dispatcher->request;
+    dispatcher->started_us = clock_monotonic_us();
+    request_init(request, &dispatcher->arena, services, fcgi_environment(dispatcher->fcgi));
+    response_init(&dispatcher->response, &dispatcher->arena, &dispatcher->response_body);
+    dispatcher->stream = (struct dispatch_stream){.stream.send = send_piece, .dispatcher = dispatcher};
+    dispatcher->response.stream = &dispatcher->stream.stream;
+    dispatcher->line = (struct log_request){.request_id = request->request_id,
+                                            .trace_id = request->trace_id,
+                                            .method = request->method,
+                                            .route = "none"};
+    const char *allow = NULL;
+    enum err found = router_match(dispatcher->router, request, &allow);
+    if (request->route) {
+        dispatcher->line.route = request->route->pattern;
+    }
+    if (is_large(request) && !enter_large(dispatcher)) {
+        return false;
+    }
+    log_set_request(&dispatcher->line);
+    return serve_and_end(dispatcher, found, allow);
+}
+
+bool dispatch_resume(struct dispatcher *dispatcher, struct services *services)
+{
+    struct request *request = &dispatcher->request;
+    request->services = services;
+    log_set_request(&dispatcher->line);
+    if (request->wait.start) {
+        end(dispatcher, request->wait.finish(request, &dispatcher->response, request->wait.state));
+        return true;
+    }
+    if (dispatcher->place.entered) {
+        return serve_and_end(dispatcher, ERR_OK, NULL);
+    }
+    turn_away(dispatcher);
+    return true;
+}
+
+void dispatcher_init(struct dispatcher *dispatcher, const struct router *router, enum pool pool,
+                     int64_t client_timeout_s)
+{
+    *dispatcher = (struct dispatcher){.router = router, .pool = pool, .fcgi = fcgi_new(client_timeout_s)};
+    buf_init(&dispatcher->request_body, EVENT_BATCH_BODY_MAX);
+    buf_init(&dispatcher->response_body, RESPONSE_BODY_MAX);
+}
+
+void dispatcher_free(struct dispatcher *dispatcher)
+{
+    fcgi_free(dispatcher->fcgi);
+    buf_free(&dispatcher->request_body);
+    buf_free(&dispatcher->response_body);
+    arena_free(&dispatcher->arena);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -156,6 +157,17 @@ static const struct pool_name *find_pool(const char *name)
     return NULL;
 }
 
+/* Each request under way has a descriptor, and the usual soft limit, 1024, is there for programs that call select(2),
+ * which we do not. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static int run_pool(const struct config *config, const struct pool_name *pool, const char *config_path,
                     char **argv)
 {
@@ -171,6 +183,7 @@ static int run_pool(const struct config *config, const struct pool_name *pool, c
 #ifndef __SANITIZE_ADDRESS__
     prctl(PR_SET_DUMPABLE, 0);
 #endif
+    raise_descriptor_limit();
     struct master_options options = {
         .config = config, .pool = pool->pool, .argv = argv, .program = program, .config_path = config_path};
     int64_t workers = pool->pool == POOL_AUTH     ? config->auth_workers

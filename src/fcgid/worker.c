@@ -2,10 +2,11 @@
 /*
  * Threads and what they own:
  * - The main thread waits for SIGTERM and for the master's end, and leads the drain.
- * - Each request thread owns one FastCGI connection at a time, an arena, a PostgreSQL connection
- *   (not in ingest), a Redis connection and in auth the scratch memory of bcrypt. It takes a
- *   connection when one waits, else sleeps in epoll. The listener is added with EPOLLEXCLUSIVE, so
- *   that one connection wakes one thread of all workers.
+ * - Each request thread owns a PostgreSQL connection (not in ingest), a Redis connection and in auth the
+ *   scratch memory of bcrypt. It goes on with a request that waited, else takes a connection, else sleeps in
+ *   epoll. The listener is added with EPOLLEXCLUSIVE, so that one connection wakes one thread of all workers.
+ * - A request has a seat (seats.c): its FastCGI connection and its arena. In auth and api there is one for
+ * each thread. In ingest there are many more, because requests wait there for a commit without a thread.
  * - The housekeeper keeps what request threads only read: signing keys and revocations. It also
  *   makes partitions ahead and drops what expired.
  * - In the ingest pool the committer (analytics/ingest.c).
@@ -40,6 +41,7 @@
 #include "base/mem.h"
 #include "fcgid/dispatch.h"
 #include "fcgid/routes.h"
+#include "fcgid/seats.h"
 #include "identity/keyring.h"
 #include "identity/password.h"
 #include "identity/revocations.h"
@@ -59,12 +61,14 @@ enum {
     PRUNE_EVERY_S = 600,
     REFUSED_PAUSE_MS = 50,
     LONGEST_SLEEP_MS = 1000,
+    DRAIN_SLEEP_MS = 50,
     LARGE_BODIES = 4, /* at once in one ingest worker */
 };
 
 struct worker {
     const struct worker_options *options;
     struct router *router;
+    struct seats *seats;
     struct pg_options pg_options;
     struct keyring *keyring;
     struct revocations *revocations;
@@ -89,21 +93,59 @@ static bool watch(int epoll, int fd, uint32_t events)
     return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-static void serve_requests(struct worker *worker, struct dispatcher *dispatcher, int epoll)
+/* Sleep until a request that waits can go on, not until another comes. */
+static void sleep_until_ready(const struct worker *worker, int most_ms)
 {
-    while (!atomic_load(&worker->stopping)) {
-        enum fcgi_accept taken = fcgi_accept(dispatcher->fcgi, worker->options->listener);
-        if (taken == FCGI_ACCEPTED) {
-            dispatch(dispatcher);
-        } else if (taken == FCGI_REFUSED) {
-            log_warn("no descriptor for a connection; pausing");
-            struct timespec pause = {.tv_nsec = REFUSED_PAUSE_MS * 1000000L};
-            nanosleep(&pause, NULL);
+    struct pollfd ready = {.fd = seats_event(worker->seats), .events = POLLIN};
+    (void)poll(&ready, 1, most_ms);
+}
+
+/* Take a connection, or sleep. Returns `seat` unless a request has it now. */
+static struct seat *take_connection(const struct worker *worker, struct services *services, struct seat *seat,
+                                    int epoll)
+{
+    enum fcgi_accept taken = fcgi_accept(seat->dispatcher.fcgi, worker->options->listener);
+    if (taken == FCGI_ACCEPTED) {
+        return dispatch_start(&seat->dispatcher, services) ? seat : NULL;
+    }
+    if (taken == FCGI_REFUSED) {
+        log_warn("no descriptor for a connection; pausing");
+        struct timespec pause = {.tv_nsec = REFUSED_PAUSE_MS * 1000000L};
+        nanosleep(&pause, NULL);
+    } else {
+        struct epoll_event event;
+        /* The thread that was woken for a connection may have ended before it took it, so nobody
+         * sleeps for ever. */
+        (void)epoll_wait(epoll, &event, 1, LONGEST_SLEEP_MS);
+        if (worker->large_bodies) {
+            gate_expire(worker->large_bodies);
+        }
+    }
+    return seat;
+}
+
+static void serve_requests(const struct worker *worker, struct services *services, int epoll)
+{
+    struct seat *seat = NULL; /* in hand, for the next connection */
+    for (;;) {
+        struct seat *ready = seats_ready(worker->seats);
+        if (ready) {
+            if (dispatch_resume(&ready->dispatcher, services)) {
+                seats_give(worker->seats, ready);
+            }
+        } else if (atomic_load(&worker->stopping)) {
+            if (seat) {
+                seats_give(worker->seats, seat);
+                seat = NULL;
+            }
+            if (seats_all_free(worker->seats)) {
+                return;
+            }
+            sleep_until_ready(worker, DRAIN_SLEEP_MS);
+        } else if (seat || (seat = seats_take(worker->seats))) {
+            seat = take_connection(worker, services, seat, epoll);
         } else {
-            struct epoll_event event;
-            /* The thread that was woken for a connection may have ended before it took it, so nobody
-             * sleeps for ever. */
-            (void)epoll_wait(epoll, &event, 1, LONGEST_SLEEP_MS);
+            sleep_until_ready(worker, LONGEST_SLEEP_MS);
         }
     }
 }
@@ -112,45 +154,34 @@ static void *run_requests(void *argument)
 {
     struct worker *worker = argument;
     const struct worker_options *options = worker->options;
-    struct dispatcher dispatcher = {
-        .router = worker->router,
-        .pool = options->pool,
-        .services =
-            {
-                .config = options->config,
-                .metrics = options->metrics,
-                .pg = options->pool == POOL_INGEST ? NULL : pg_new(&worker->pg_options),
-                .redis = redis_new(options->config->redis_url, options->config->redis_timeout_ms),
-                .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
-                .keyring = worker->keyring,
-                .revocations = worker->revocations,
-                .token_cache = worker->token_cache,
-                .cache = worker->cache,
-                .ingest = worker->ingest,
-                .large_bodies = worker->large_bodies,
-            },
-        .fcgi = fcgi_new(options->config->client_timeout_s),
+    struct services services = {
+        .config = options->config,
+        .metrics = options->metrics,
+        .pg = options->pool == POOL_INGEST ? NULL : pg_new(&worker->pg_options),
+        .redis = redis_new(options->config->redis_url, options->config->redis_timeout_ms),
+        .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
+        .keyring = worker->keyring,
+        .revocations = worker->revocations,
+        .token_cache = worker->token_cache,
+        .cache = worker->cache,
+        .ingest = worker->ingest,
+        .large_bodies = worker->large_bodies,
     };
-    buf_init(&dispatcher.request_body, EVENT_BATCH_BODY_MAX);
-    buf_init(&dispatcher.response_body, RESPONSE_BODY_MAX);
 
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll >= 0 && watch(epoll, options->listener, EPOLLIN | EPOLLEXCLUSIVE) &&
+        watch(epoll, seats_event(worker->seats), EPOLLIN | EPOLLEXCLUSIVE) &&
         watch(epoll, worker->stop_event, EPOLLIN)) {
-        serve_requests(worker, &dispatcher, epoll);
+        serve_requests(worker, &services, epoll);
     } else {
         log_error("cannot wait for connections");
     }
     if (epoll >= 0) {
         close(epoll);
     }
-    fcgi_free(dispatcher.fcgi);
-    pg_free(dispatcher.services.pg);
-    redis_free(dispatcher.services.redis);
-    password_hasher_free(dispatcher.services.hasher);
-    buf_free(&dispatcher.request_body);
-    buf_free(&dispatcher.response_body);
-    arena_free(&dispatcher.arena);
+    pg_free(services.pg);
+    redis_free(services.redis);
+    password_hasher_free(services.hasher);
     log_thread_end();
 
     pthread_mutex_lock(&worker->lock);
@@ -280,6 +311,7 @@ static void tell_ready(const struct worker_options *options)
 static void init(struct worker *worker, const struct worker_options *options)
 {
     const struct config *config = options->config;
+    int64_t seats = options->pool == POOL_INGEST ? config->ingest_requests : options->threads;
     pthread_condattr_t attributes;
     *worker = (struct worker){
         .options = options,
@@ -296,6 +328,7 @@ static void init(struct worker *worker, const struct worker_options *options)
         .cache = options->pool == POOL_API ? cache_new(CACHE_BYTES) : NULL,
         .stop_event = eventfd(0, EFD_CLOEXEC),
     };
+    worker->seats = seats_new((size_t)seats, worker->router, options->pool, config->client_timeout_s);
     worker->token_cache = token_cache_new(worker->keyring, options->metrics);
     pthread_mutex_init(&worker->lock, NULL);
     pthread_condattr_init(&attributes);
@@ -335,8 +368,8 @@ _Noreturn void worker_run(const struct worker_options *options)
     sigaddset(&term, SIGTERM);
     int signals = signalfd(-1, &term, SFD_CLOEXEC);
     pthread_t *threads = mem_zalloc((size_t)options->threads, sizeof(*threads));
-    if (signals < 0 || worker.stop_event < 0 || !fcgi_library_init() || !log_gather_start() ||
-        !start_thread(&housekeeper, run_housekeeper, &worker)) {
+    if (signals < 0 || worker.stop_event < 0 || !worker.seats || !fcgi_library_init() ||
+        !log_gather_start() || !start_thread(&housekeeper, run_housekeeper, &worker)) {
         log_error("the worker cannot start");
         _exit(1);
     }
@@ -372,6 +405,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     }
     pthread_join(housekeeper, NULL);
     ingest_stop(worker.ingest);
+    seats_free(worker.seats);
     gate_free(worker.large_bodies);
     token_cache_free(worker.token_cache);
     cache_free(worker.cache);

@@ -185,3 +185,9 @@ enum err request_parse_query(struct request *request)
     }
     return ERR_OK;
 }
+
+enum err request_wait(struct request *request, const struct request_wait *wait)
+{
+    request->wait = *wait;
+    return ERR_OK;
+}

@@ -28,8 +28,8 @@ struct password_hasher;
 struct revocations;
 struct token_cache;
 
-/* What a request thread has for its handlers. The pointers never change; those marked shared serve
- * all threads of the worker. */
+/* What a request thread lends to the request that it serves. The pointers never change; those marked shared
+ * serve all threads of the worker. */
 struct services {
     const struct config *config; /* shared, read-only */
     struct metrics *metrics;     /* shared */
@@ -59,9 +59,21 @@ struct request_param {
     size_t length;
 };
 
+struct request;
+struct response;
+
+typedef void request_wake(void *argument);
+
+/* What a request waits for without a thread: see request_wait(). */
+struct request_wait {
+    void (*start)(void *state, request_wake *wake, void *argument);
+    enum err (*finish)(struct request *request, struct response *response, void *state);
+    void *state;
+};
+
 struct request {
     struct arena *arena;
-    struct services *services;
+    struct services *services; /* of the thread that serves it now */
     struct problem problem;
     const char *const *environment; /* FastCGI parameters, NAME=value */
 
@@ -82,7 +94,13 @@ struct request {
     size_t body_length;
 
     struct principal principal;
+    struct request_wait wait;
 };
+
+/* To be returned by a handler that has prepared work for others to do, as its last act. Then `start` is
+ * called, and calls `wake(argument)` once when the work is done, from any thread, perhaps before it returns.
+ * After that some thread calls `finish`, whose result counts as the handler's. `state` lives in the arena. */
+enum err request_wait(struct request *request, const struct request_wait *wait);
 
 /* Fill in method, path, ids and trace from the FastCGI parameters. The rest stays zero. */
 void request_init(struct request *request, struct arena *arena, struct services *services,

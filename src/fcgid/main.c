@@ -157,8 +157,8 @@ static const struct pool_name *find_pool(const char *name)
     return NULL;
 }
 
-/* Each request under way has a descriptor, and the usual soft limit, 1024, is there for programs that call select(2),
- * which we do not. */
+/* Each request under way has a descriptor, and the usual soft limit, 1024, is there for programs that call
+ * select(2), which we do not. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;

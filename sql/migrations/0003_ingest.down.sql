@@ -1,4 +1,6 @@
-DROP FUNCTION ensure_event_partitions(text);
+DROP TABLE installation;
+DROP INDEX events_default_occurred;
+DROP FUNCTION ensure_next_event_partition(text);
 DROP FUNCTION ensure_event_partition(date, text);
 DROP FUNCTION settle_active_days(int);
 DROP FUNCTION active_users(bigint, date, int);

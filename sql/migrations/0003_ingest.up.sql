@@ -50,18 +50,19 @@ DECLARE
     changed int := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('keep_event_id_buckets'));
+    -- Dropping locks the parent, making one also the default partition: in this order, as those who write do.
+    FOR old IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+               WHERE i.inhparent = 'event_ids'::regclass AND c.relname ~ '^event_ids_[0-9]+$'
+                 AND substr(c.relname, 11)::int < oldest LOOP
+        EXECUTE format('DROP TABLE %I', old.relname);
+        changed := changed + 1;
+    END LOOP;
     FOR number IN oldest .. event_id_bucket(at) + 1 LOOP
         name := 'event_ids_' || number;
         IF to_regclass(name) IS NULL AND NOT EXISTS (SELECT FROM event_ids_default d WHERE d.bucket = number) THEN
             EXECUTE format('CREATE TABLE %I PARTITION OF event_ids FOR VALUES IN (%s)', name, number);
             changed := changed + 1;
         END IF;
-    END LOOP;
-    FOR old IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-               WHERE i.inhparent = 'event_ids'::regclass AND c.relname ~ '^event_ids_[0-9]+$'
-                 AND substr(c.relname, 11)::int < oldest LOOP
-        EXECUTE format('DROP TABLE %I', old.relname);
-        changed := changed + 1;
     END LOOP;
     DELETE FROM event_ids_default d WHERE d.bucket < oldest;
     RETURN changed;
@@ -196,6 +197,9 @@ BEGIN
 END
 $$;
 
+-- Those of one day, whoever they are, are asked for as well.
+CREATE INDEX active_days_new_day ON active_days_new (workspace_id, day, user_id);
+
 -- ---- Partitions of events -------------------------------------------------------------------------
 
 DROP FUNCTION ensure_event_partitions(int);
@@ -220,9 +224,11 @@ $$;
 
 -- Make the partition for the `unit` ('month' or 'day') that `at` lies in, unless one covers it. Rows
 -- that strayed into the default partition move along. A month that was begun in days goes on in days.
--- Any process may call this; the advisory lock lets one at a time.
+-- Any process may call this; the advisory lock lets one at a time. A partition is attached under a lock that waits for each
+-- reader of the default partition, and everybody else would wait behind it, while an export may read there for a
+-- minute. So it is given up soon, and tried again later.
 CREATE FUNCTION ensure_event_partition(at date, unit text) RETURNS boolean LANGUAGE plpgsql
-SET timezone = 'UTC' SET search_path = public AS $$
+SET timezone = 'UTC' SET search_path = public SET lock_timeout = '100ms' AS $$
 DECLARE
     month text := 'events_' || to_char(at, 'YYYY_MM');
     name  text := month;
@@ -253,27 +259,38 @@ BEGIN
 END
 $$;
 
--- Partitions for what is to come, and for what strayed into the default partition since the last call.
--- `unit` month: three months ahead; day: fourteen days. Returns how many were new.
-CREATE FUNCTION ensure_event_partitions(unit text) RETURNS int LANGUAGE plpgsql
-SET timezone = 'UTC' SET search_path = public AS $$
+CREATE INDEX events_default_occurred ON events_default (occurred_at);
+
+-- Make one partition that is missing: of what is to come (`unit` month: three months ahead; day: fourteen days), or of the
+-- oldest that strayed into the default partition. False when none is. Each is a transaction of its own, so that its
+-- locks are short, however many there are.
+CREATE FUNCTION ensure_next_event_partition(unit text) RETURNS boolean LANGUAGE plpgsql
+SET timezone = 'UTC' SET search_path = public SET lock_timeout = '100ms' AS $$
 DECLARE
-    made int := 0;
-    at   date;
+    at date;
 BEGIN
     -- Before the look at the default partition, whose lock would be in the way of another who makes one.
-    PERFORM pg_advisory_xact_lock(hashtext('ensure_event_partition'));
+    IF NOT pg_try_advisory_xact_lock(hashtext('ensure_event_partition')) THEN
+        RETURN false;
+    END IF;
     FOR at IN
         SELECT ahead::date
         FROM generate_series(date_trunc(unit, now()::timestamp),
                              CASE unit WHEN 'day' THEN current_date + 14 ELSE date_trunc('month', now()) + interval '3 months' END,
                              CASE unit WHEN 'day' THEN interval '1 day' ELSE interval '1 month' END) AS ahead
-        UNION
-        SELECT DISTINCT (occurred_at AT TIME ZONE 'UTC')::date FROM events_default
-        ORDER BY 1
     LOOP
-        made := made + ensure_event_partition(at, unit)::int;
+        IF ensure_event_partition(at, unit) THEN
+            RETURN true;
+        END IF;
     END LOOP;
-    RETURN made;
+    SELECT (min(occurred_at) AT TIME ZONE 'UTC')::date INTO at FROM events_default;
+    RETURN at IS NOT NULL AND ensure_event_partition(at, unit);
 END
 $$;
+
+-- Which installation this is: what is kept outside of the database, in a Redis that several may share, says so.
+CREATE TABLE installation (
+    id  uuid NOT NULL DEFAULT gen_random_uuid(),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
+INSERT INTO installation DEFAULT VALUES;

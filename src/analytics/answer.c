@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is in Redis is not ours alone: it may be shared, be written by an older version of the program,
- * or hold what somebody put there. So a value begins with the whole key, of which the name in Redis is
- * only a digest, and counts only when that is the key that was asked for and what follows is JSON. It
- * is copied into the process for a short time, because how old it is there is not known here.
+ * What is in Redis is not ours alone: it may be shared with other installations, be written by an older
+ * version of the program, or hold what somebody put there. So a value begins with the whole key, of which the
+ * name in Redis is only a digest, and counts only when that is the key that was asked for and what follows is
+ * JSON. The key holds the installation's id and FORM. It is copied into the process for a short time, because
+ * how old it is there is not known here. How much may be there is bounded: only answers that are small, and
+ * of which there are not as many as clients like. What is restored from a backup counts late events anew, so
+ * Redis is to be emptied then.
  *
  * Several threads that miss the same answer at once each make it; what they make is the same.
  */
@@ -21,12 +24,14 @@
 enum {
     FINISHED_MS = 3600 * 1000,
     COPIED_MS = 60 * 1000,
-    REDIS_TEXT_MAX = 2 * 1024 * 1024, /* as much as the process keeps of one answer */
-    VERSION_MAX = 64,
+    REDIS_TEXT_MAX = 64 * 1024,
+    VERSION_MAX = 100,
+    FORM = 1, /* grows when an answer gets other members */
 };
 
 static const struct pg_statement LATE = {
-    "answer_late", "SELECT coalesce(sum(events), 0)::text FROM late_events WHERE workspace_id = $1"};
+    "answer_late", "SELECT (SELECT id::text FROM installation) || '#' || "
+                   "(SELECT coalesce(sum(events), 0)::text FROM late_events WHERE workspace_id = $1)"};
 
 /* ---- keys ---- */
 
@@ -55,7 +60,7 @@ void answer_key_period(struct answer_key *key, const struct period *period)
     answer_key_int(key, "days", period->days);
 }
 
-/* ---- how many events came late ---- */
+/* ---- which installation, and how many events came late ---- */
 
 static enum err ask_version(struct request *request, const struct answer_key *key, const char **ret_version)
 {
@@ -107,8 +112,8 @@ static const char *name_in_redis(struct request *request, const char *key)
     char text[2 * CRYPTO_SHA256_SIZE];
     crypto_sha256(key, strlen(key), digest);
     crypto_base64url(digest, sizeof(digest), text);
-    return arena_printf(request->arena, "tallygate:answer:%" PRId64 ":%s", request->principal.workspace_id,
-                        text);
+    return arena_printf(request->arena, "tallygate:answer:%d:%" PRId64 ":%s", FORM,
+                        request->principal.workspace_id, text);
 }
 
 static enum err find_place(struct request *request, const struct answer_question *question,
@@ -123,7 +128,7 @@ static enum err find_place(struct request *request, const struct answer_question
             return e;
         }
         place.key = arena_printf(request->arena, "%s#%s", place.key, version);
-        place.redis_key = name_in_redis(request, place.key);
+        place.redis_key = question->countless ? NULL : name_in_redis(request, place.key);
         place.ttl_ms = FINISHED_MS;
     }
     place.key_length = strlen(place.key);
@@ -229,12 +234,28 @@ static bool answer_kept(struct services *services, const struct place *place, st
     return found;
 }
 
+struct building {
+    struct request *request;
+    const struct answer_question *question;
+    struct json_object **ret_answer;
+};
+
+static enum err build_in_snapshot(struct pg *pg, void *argument)
+{
+    (void)pg;
+    const struct building *building = argument;
+    return building->question->build(building->request, building->question->argument, building->ret_answer);
+}
+
 static enum err answer_new(struct request *request, const struct answer_question *question,
                            const struct place *place, struct response *response)
 {
     JSON_AUTO answer = NULL;
     int64_t asked_us = clock_monotonic_us();
-    enum err e = question->build(request, question->argument, &answer);
+    struct building building = {request, question, &answer};
+    struct pg *pg = request->services->pg;
+    enum err e =
+        question->several ? pg_snapshot(pg, build_in_snapshot, &building) : build_in_snapshot(pg, &building);
     if (e) {
         return e;
     }

@@ -72,7 +72,9 @@ typedef enum err answer_build(struct request *request, void *argument, struct js
 
 struct answer_question {
     const struct answer_key *key;
-    bool finished; /* period_is_over(), and nothing but late events changes the answer */
+    bool finished;  /* period_is_over(), and nothing but late events changes the answer */
+    bool several;   /* build() asks several statements, which must see the same moment */
+    bool countless; /* clients can make up as many different ones as they like: not for Redis */
     answer_build *build;
     void *argument;
     const char *fields; /* what sparse_check() let through, or NULL: all */

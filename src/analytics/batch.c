@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-enum { FURTHER_ERRORS_MAX = 10000 };
+enum { FURTHER_ERRORS_MAX = 1000 };
 
 struct batch {
     struct arena *arena; /* the request's */
@@ -28,6 +28,7 @@ struct batch {
     struct event *events; /* the valid ones */
     size_t *indexes;      /* and where each stands among the texts */
     size_t count;
+    const char *last_error;
     size_t further_errors;
 };
 
@@ -51,7 +52,11 @@ static void reject(struct batch *batch, size_t index, const struct problem *prob
         buf_putc(words, '}');
     }
     buf_putc(words, ']');
-    batch->errors[index] = arena_strndup(batch->arena, buf_text(words), words->length);
+    /* What is wrong is often the same each time, and then is kept once. */
+    bool same = batch->last_error && strcmp(batch->last_error, buf_text(words)) == 0;
+    batch->last_error =
+        same ? batch->last_error : arena_strndup(batch->arena, buf_text(words), words->length);
+    batch->errors[index] = batch->last_error;
 }
 
 static enum err read_event(struct batch *batch, struct problem *problem, const struct json_span *text)
@@ -96,6 +101,9 @@ static enum err answer(struct request *request, struct response *response, void 
     struct batch *batch = state;
     static const char REFUSED[] =
         "[{\"field\":\"event\",\"code\":\"refused\",\"message\":\"" BATCH_REFUSED "\"}]";
+    static const char PENDING[] =
+        "[{\"field\":\"event\",\"code\":\"unavailable\",\"message\":\"could not be recorded in time; send "
+        "it again with the same id\"}]";
     struct buf *body = response->body;
     size_t accepted = 0, duplicates = 0;
     bool any = false;
@@ -105,6 +113,8 @@ static enum err answer(struct request *request, struct response *response, void 
         duplicates += batch->events[i].fate == EVENT_DUPLICATE;
         if (batch->events[i].fate == EVENT_REFUSED) {
             batch->errors[batch->indexes[i]] = REFUSED;
+        } else if (batch->events[i].fate == EVENT_PENDING) {
+            batch->errors[batch->indexes[i]] = PENDING;
         }
     }
     buf_reset(body);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -180,7 +181,7 @@ static size_t take_fates(const PGresult *result, const struct committer_entry *e
 }
 
 /* Ask for the ids whose rows the batch's snapshot could not show. What is still not there then has no
- * open workspace to be in. */
+ * open workspace to be in, unless we ask another server than the one that recorded. */
 static enum err settle(struct committer *committer, const struct committer_entry *entries, size_t count,
                        size_t open_count)
 {
@@ -205,7 +206,9 @@ static enum err settle(struct committer *committer, const struct committer_entry
     pg_array_param(&params, &columns[WORKSPACE]);
     pg_array_param(&params, &columns[ID]);
     pg_array_param(&params, &columns[RECEIPT]);
+    uint64_t generation = pg_generation(committer->pg);
     enum err e = pg_query(committer->pg, &SETTLE, &params, &result);
+    e = !e && generation != pg_generation(committer->pg) ? ERR_UNAVAILABLE : e;
     for (int row = 0; !e && row < PQntuples(result); row++) {
         take_standing(open[pg_get_int(result, row, 0) - 1], result, row, 1);
     }
@@ -242,14 +245,6 @@ static enum err record_sorted(struct committer *committer, const struct committe
     }
     size_t open = take_fates(result, entries, count);
     return open ? settle(committer, entries, count, open) : ERR_OK;
-}
-
-enum err committer_record(struct committer *committer, struct committer_entry *entries, size_t count)
-{
-    qsort(entries, count, sizeof(*entries), compare_entries);
-    enum err e = record_sorted(committer, entries, count);
-    trim_columns(committer);
-    return e == ERR_CONFLICT ? ERR_INVALID : e;
 }
 
 /* Find those that stand in events already: duplicates from before the window. The others move to the
@@ -291,25 +286,53 @@ static enum err drop_known(struct committer *committer, struct committer_entry *
     return ERR_OK;
 }
 
+/* One attempt. Known from before the window is a fate like any other, so what is left is recorded at once. */
+static enum err record_unknown(struct committer *committer, struct committer_entry *entries, size_t count)
+{
+    enum err e = record_sorted(committer, entries, count);
+    if (e != ERR_CONFLICT) {
+        return e;
+    }
+    size_t rest = count;
+    e = drop_known(committer, entries, count, &rest);
+    if (e || rest == 0) {
+        return e;
+    }
+    e = rest < count ? record_sorted(committer, entries, rest) : ERR_INVALID;
+    return e == ERR_CONFLICT ? ERR_INVALID : e;
+}
+
+enum err committer_record(struct committer *committer, struct committer_entry *entries, size_t count)
+{
+    qsort(entries, count, sizeof(*entries), compare_entries);
+    enum err e = record_unknown(committer, entries, count);
+    trim_columns(committer);
+    return e;
+}
+
+/* Attempts until one tells what becomes of the entries. After a lost connection that is safe: the receipts
+ * tell what was recorded. */
+static enum err record_in_time(struct committer *committer, struct committer_entry *entries, size_t count,
+                               int64_t deadline_us)
+{
+    static const struct timespec PAUSE = {.tv_nsec = 20 * 1000000L};
+    for (;;) {
+        if (clock_monotonic_us() >= deadline_us) {
+            return ERR_UNAVAILABLE;
+        }
+        enum err e = record_unknown(committer, entries, count);
+        if (e != ERR_UNAVAILABLE) {
+            return e;
+        }
+        nanosleep(&PAUSE, NULL);
+    }
+}
+
 /* The depth is that of halving a batch. */
 static enum err sift_sorted(struct committer *committer, struct committer_entry *entries, size_t count,
                             int64_t deadline_us)
 {
-    if (count == 0) {
-        return ERR_OK;
-    }
-    if (clock_monotonic_us() >= deadline_us) {
-        return ERR_UNAVAILABLE;
-    }
-    enum err e = record_sorted(committer, entries, count);
-    if (e == ERR_CONFLICT) {
-        size_t rest = count;
-        e = drop_known(committer, entries, count, &rest);
-        if (e || rest < count) {
-            return e ? e : sift_sorted(committer, entries, rest, deadline_us);
-        }
-        e = ERR_INVALID;
-    }
+    enum err e = record_in_time(committer, entries, count, deadline_us);
     if (e != ERR_INVALID) {
         return e;
     }
@@ -317,8 +340,18 @@ static enum err sift_sorted(struct committer *committer, struct committer_entry 
         entries[0].event->fate = EVENT_REFUSED;
         return ERR_OK;
     }
+    qsort(entries, count, sizeof(*entries), compare_entries); /* dropping known ones has spoilt the order */
     e = sift_sorted(committer, entries, count / 2, deadline_us);
     return e ? e : sift_sorted(committer, entries + count / 2, count - count / 2, deadline_us);
+}
+
+enum err committer_record_in_time(struct committer *committer, struct committer_entry *entries, size_t count,
+                                  int64_t deadline_us)
+{
+    qsort(entries, count, sizeof(*entries), compare_entries);
+    enum err e = record_in_time(committer, entries, count, deadline_us);
+    trim_columns(committer);
+    return e;
 }
 
 enum err committer_sift(struct committer *committer, struct committer_entry *entries, size_t count,

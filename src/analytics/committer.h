@@ -45,6 +45,9 @@ void committer_free(struct committer *committer);
  * has its fate, durably. ERR_INVALID: PostgreSQL refuses at least one of them, or they are too much for
  * one statement; nothing was recorded, and committer_sift() tells which. */
 enum err committer_record(struct committer *committer, struct committer_entry *entries, size_t count);
+/* The same, with as many attempts as `deadline_us` (monotonic) leaves time for; then ERR_UNAVAILABLE. */
+enum err committer_record_in_time(struct committer *committer, struct committer_entry *entries, size_t count,
+                                  int64_t deadline_us);
 /* Record what PostgreSQL does not refuse, in as many transactions as it takes. ERR_UNAVAILABLE also when
  * `deadline_us` (monotonic) passes on the way: what was recorded until then has its fate. */
 enum err committer_sift(struct committer *committer, struct committer_entry *entries, size_t count,

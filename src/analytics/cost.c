@@ -170,6 +170,8 @@ enum err cost_list(struct request *request, struct response *response)
     struct answer_question question = {
         .key = &key,
         .finished = period_is_over(&costs.period),
+        .several = true,
+        .countless = values[CURSOR].present,
         .build = build,
         .argument = &costs,
         .fields = values[FIELDS].text,

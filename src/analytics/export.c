@@ -6,19 +6,20 @@
  * short, so is its snapshot, and a planner that is asked for a small range reads the index instead of sorting
  * a table.
  *
- * Where a stretch ends is asked first: at the STRETCH_EVENTS-th event after the one where the last stretch
- * ended, by time and id. The stretches lie end to end, so each event that was there at the start is exported
- * once.
+ * Where a stretch ends is asked first: at so many events after the one where the last stretch
+ * ended, by time and id. How many is judged by what the last ones made, so that a slow client has time for a
+ * stretch of large events, too. The stretches lie end to end, so each event that was there at the start is
+ * exported once.
  *
  * Nothing of an answer waits in memory or on a disk: nginx takes no more than its client does (see
  * nginx/tallygate-site.conf.in), we no more than nginx, and PostgreSQL no more than we. A slow client costs a
- * request thread, of which exports may hold EXPORTS_MAX in a worker, and is cut when a stretch takes longer
- * than STRETCH_LIMIT_MS. After the first byte an error can only be told by cutting the answer, see
- * dispatch.c.
+ * request thread, of which exports may hold EXPORTS_MAX in a worker and those of one workspace one, and is
+ * cut when a stretch takes longer than STRETCH_LIMIT_MS. After the first byte an error can only be told by
+ * cutting the answer, see dispatch.c.
  */
 #include "analytics/export.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "analytics/place.h"
@@ -27,7 +28,13 @@
 #include "base/mem.h"
 #include "queries.h"
 
-enum { EXPORTS_MAX = 2, STRETCH_EVENTS = 5000, STRETCH_LIMIT_MS = 60 * 1000 };
+enum {
+    EXPORTS_MAX = 2,
+    STRETCH_EVENTS_MIN = 100,
+    STRETCH_EVENTS_MAX = 5000,
+    STRETCH_BYTES = 1024 * 1024, /* about so many go out in one */
+    STRETCH_LIMIT_MS = 60 * 1000,
+};
 
 static const struct pg_statement END_OF_ALL = {"export_end", sql_export_end};
 static const struct pg_statement END_OF_USER = {"export_end_user", sql_export_end_user};
@@ -58,6 +65,8 @@ struct transfer {
     const char *user_id; /* NULL: all */
     struct selection selection;
     int64_t end_us; /* nothing from here on is exported */
+    int64_t stretch_events;
+    size_t stretch_bytes; /* what went out since it began */
     bool started;
     bool wanted; /* the client still takes it */
 };
@@ -104,6 +113,7 @@ static bool take_row(void *argument, const char *row, size_t length)
         transfer->wanted = response_send(response, NULL, 0);
         return transfer->wanted;
     }
+    transfer->stretch_bytes += length;
     /* PostgreSQL ends each row by a line feed. */
     transfer->wanted = (transfer->started || start(transfer)) && response_send(response, row, length - 1) &&
                        response_send(response, line_end, strlen(line_end));
@@ -121,7 +131,7 @@ static enum err find_end(const struct transfer *transfer, const struct place *be
     pg_int(&params, transfer->request->principal.workspace_id);
     place_params(begin, &params);
     pg_text(&params, end_of_all.time);
-    pg_int(&params, STRETCH_EVENTS);
+    pg_int(&params, transfer->stretch_events);
     if (transfer->user_id) {
         pg_text(&params, transfer->user_id);
     }
@@ -155,6 +165,16 @@ static enum err copy_stretch(struct transfer *transfer, const struct place *begi
     return pg_copy_out(transfer->request->services->pg, &copy, &params, take_row, transfer);
 }
 
+static void judge_stretch(struct transfer *transfer)
+{
+    int64_t *events = &transfer->stretch_events;
+    *events = transfer->stretch_bytes > STRETCH_BYTES ? *events / 2 : *events * 2;
+    *events = *events < STRETCH_EVENTS_MIN   ? STRETCH_EVENTS_MIN
+              : *events > STRETCH_EVENTS_MAX ? STRETCH_EVENTS_MAX
+                                             : *events;
+    transfer->stretch_bytes = 0;
+}
+
 static enum err run(struct transfer *transfer)
 {
     struct place begin, end;
@@ -164,6 +184,7 @@ static enum err run(struct transfer *transfer)
     while (!e && !last && transfer->wanted) {
         e = find_end(transfer, &begin, &end, &last);
         e = e ? e : copy_stretch(transfer, &begin, &end);
+        judge_stretch(transfer);
         begin = end;
         transfer->wanted = !e && transfer->wanted && response_send(transfer->response, NULL, 0);
     }
@@ -181,18 +202,49 @@ static int64_t latest_us(void)
     return clock_now_us() + 2 * EVENT_FUTURE_S * USEC_PER_SEC;
 }
 
-/* So many may run in this process that requests of other kinds always find a thread. */
+/* So many may run in this process that requests of other kinds always find a thread; and of one workspace
+ * one, so that no tenant keeps the others from theirs. */
+static struct {
+    pthread_mutex_t lock;
+    int64_t workspaces[EXPORTS_MAX]; /* 0: free */
+} places = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The place of the workspace, or NULL. *ret_own tells that it has one already. */
+static int64_t *take_place(int64_t workspace_id, bool *ret_own)
+{
+    int64_t *place = NULL;
+    *ret_own = false;
+    pthread_mutex_lock(&places.lock);
+    for (size_t i = 0; i < EXPORTS_MAX; i++) {
+        *ret_own |= places.workspaces[i] == workspace_id;
+        place = places.workspaces[i] ? place : &places.workspaces[i];
+    }
+    place = *ret_own ? NULL : place;
+    if (place) {
+        *place = workspace_id;
+    }
+    pthread_mutex_unlock(&places.lock);
+    return place;
+}
+
+static void give_place(int64_t *place)
+{
+    pthread_mutex_lock(&places.lock);
+    *place = 0;
+    pthread_mutex_unlock(&places.lock);
+}
+
 static enum err run_in_turn(struct transfer *transfer)
 {
-    static atomic_int running;
-    enum err e;
-    if (atomic_fetch_add(&running, 1) < EXPORTS_MAX) {
-        e = run(transfer);
-    } else {
-        e = problem_say(&transfer->request->problem, ERR_UNAVAILABLE,
-                        "As many exports as may be are running already. Try again later.");
+    bool own;
+    int64_t *place = take_place(transfer->request->principal.workspace_id, &own);
+    if (!place) {
+        return problem_say(&transfer->request->problem, ERR_UNAVAILABLE,
+                           own ? "An export of this workspace is running already. Try again later."
+                               : "As many exports as may be are running already. Try again later.");
     }
-    atomic_fetch_sub(&running, 1);
+    enum err e = run(transfer);
+    give_place(place);
     return e;
 }
 
@@ -215,7 +267,8 @@ enum err export_events(struct request *request, struct response *response)
                                          {"format", FIELD_STRING, 0, 1, 16, check_format}};
     enum { USER = SELECTION_COUNT, FORMAT, COUNT };
     struct value values[COUNT];
-    struct transfer transfer = {.request = request, .response = response, .wanted = true};
+    struct transfer transfer = {
+        .request = request, .response = response, .stretch_events = STRETCH_EVENTS_MIN, .wanted = true};
 
     enum err e = validate_query(request, QUERY, COUNT, values);
     e = e ? e : selection_read(request, values, &transfer.selection);

@@ -22,8 +22,8 @@
  * waited for PATIENCE_MS.
  *
  * When the database is away a batch is tried again until its tickets' wait limit, then they are
- * answered 503. When PostgreSQL refuses a row, each ticket of the batch goes on alone, so that one
- * tenant's bad row costs the others no more than one attempt.
+ * answered 503. When PostgreSQL refuses a row, each ticket of the batch goes on alone, and those that are
+ * refused again are sifted last, so that one tenant's bad rows cost the others no more than one attempt.
  */
 #include "analytics/ingest.h"
 
@@ -42,6 +42,7 @@ enum {
     RETRY_PAUSE_MS = 20,
     PARALLEL_EVENTS = 500,
     PATIENCE_MS = 50,
+    LARGE_EVENTS = 1000,
     COMPANY = 3, /* tickets in the last batch: others are likely to come */
 };
 
@@ -96,9 +97,10 @@ void ingest_record(struct ingest *ingest, struct ingest_ticket *ticket)
     ticket->queued_us = now_us;
     ticket->deadline_us = now_us + ingest->config->ingest_wait_ms * 1000;
     pthread_mutex_lock(&ingest->lock);
-    /* An empty queue takes any one request, or a large one could never enter a small queue. */
-    if (ingest->held_events &&
-        ingest->held_events + ticket->count > (size_t)ingest->config->ingest_queue_events) {
+    /* An empty queue takes any one request, or a large one could never enter a small queue. Else large ones
+     * have half of it, so that a tenant who sends them leaves room for the others. */
+    size_t room = (size_t)ingest->config->ingest_queue_events / (ticket->count > LARGE_EVENTS ? 2 : 1);
+    if (ingest->held_events && ingest->held_events + ticket->count > room) {
         pthread_mutex_unlock(&ingest->lock);
         ticket->result = ERR_UNAVAILABLE;
         ticket->done(ticket->argument);
@@ -176,16 +178,14 @@ static struct ingest_ticket *take_tickets(struct ingest *ingest)
     return taken;
 }
 
-/* What a ticket is told when its batch ended with `e`: a part that was recorded before the fault is
- * durable, and a ticket that lies in it whole must not be sent again. */
+/* What a ticket is told when its batch ended with `e`. When a part of it was recorded before the fault, that
+ * is durable and must not be sent again; what is left is told event by event. */
 static enum err ticket_result(const struct ingest_ticket *ticket, enum err e)
 {
-    for (size_t i = 0; i < ticket->count && e; i++) {
-        if (ticket->events[i].fate == EVENT_PENDING) {
-            return e;
-        }
+    for (size_t i = 0; e && i < ticket->count; i++) {
+        e = ticket->events[i].fate == EVENT_PENDING ? e : ERR_OK;
     }
-    return ERR_OK;
+    return e;
 }
 
 /* Tell the tickets their result. Each may be gone as soon as it is done. */
@@ -269,24 +269,53 @@ static void count_fates(struct crew *crew, size_t count)
     atomic_fetch_add(&metrics->ingest_batches, 1);
 }
 
-/* PostgreSQL refuses something in this batch: find it, ticket by ticket. */
+static void end_ticket(struct crew *crew, struct ingest_ticket *ticket, size_t count, enum err e)
+{
+    count_fates(crew, count);
+    finish_tickets(crew->ingest, ticket, e);
+}
+
+/* PostgreSQL refuses something in this batch: find in which tickets it is. These are returned, the others
+ * recorded. */
+static struct ingest_ticket *part_tickets(struct crew *crew, struct ingest_ticket *tickets)
+{
+    struct ingest_ticket *refused = NULL;
+    struct ingest_ticket **end = &refused;
+    while (tickets) {
+        struct ingest_ticket *ticket = tickets;
+        tickets = ticket->next;
+        ticket->next = NULL;
+        size_t count = gather(crew, ticket);
+        enum err e = committer_record_in_time(crew->committer, crew->entries, count, ticket->deadline_us);
+        if (e == ERR_INVALID) {
+            *end = ticket;
+            end = &ticket->next;
+        } else {
+            end_ticket(crew, ticket, count, e);
+        }
+    }
+    return refused;
+}
+
+/* Find the rows that PostgreSQL refuses. One tenant's many take the others' time only when those are through.
+ */
 static void sift_tickets(struct crew *crew, struct ingest_ticket *tickets)
 {
+    tickets = part_tickets(crew, tickets);
     while (tickets) {
         struct ingest_ticket *ticket = tickets;
         tickets = ticket->next;
         ticket->next = NULL;
         size_t count = gather(crew, ticket);
         enum err e = committer_sift(crew->committer, crew->entries, count, ticket->deadline_us);
-        count_fates(crew, count);
-        finish_tickets(crew->ingest, ticket, e);
+        end_ticket(crew, ticket, count, e);
     }
 }
 
 /* Bring one batch to its end, whatever happens on the way. */
 static void work_off(struct crew *crew, struct ingest_ticket *tickets)
 {
-    while (tickets) {
+    while ((tickets = expire_tickets(crew->ingest, tickets))) {
         size_t count = gather(crew, tickets);
         enum err e = committer_record(crew->committer, crew->entries, count);
         if (e == ERR_INVALID) {
@@ -294,15 +323,11 @@ static void work_off(struct crew *crew, struct ingest_ticket *tickets)
             return;
         }
         if (e != ERR_UNAVAILABLE) {
-            count_fates(crew, count);
-            finish_tickets(crew->ingest, tickets, e);
+            end_ticket(crew, tickets, count, e);
             return;
         }
-        tickets = expire_tickets(crew->ingest, tickets);
-        if (tickets) {
-            struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
-            nanosleep(&pause, NULL);
-        }
+        struct timespec pause = {.tv_nsec = RETRY_PAUSE_MS * 1000000L};
+        nanosleep(&pause, NULL);
     }
 }
 

@@ -248,6 +248,9 @@ static enum err open_envelope(struct request *request, struct json_span *ret_lis
 
     json_walk_start(&walk, request->body, request->body_length);
     while (json_walk_next(&walk)) {
+        if (walk.kind != '{') {
+            continue; /* elements have no names; only whether all of it is JSON is of interest */
+        }
         JSON_AUTO name = NULL;
         if (read_name(request, &walk.name, &name) != ERR_OK) {
             return ERR_BAD_REQUEST;

@@ -115,6 +115,7 @@ enum err metric_usage(struct request *request, struct response *response)
     struct answer_question question = {
         .key = &key,
         .finished = period_is_over(&usage.period),
+        .countless = true, /* any user id is a question */
         .build = build_usage,
         .argument = &usage,
         .fields = values[FIELDS].text,

@@ -66,6 +66,12 @@ enum err period_read_on(struct problem *problem, const struct value values[PERIO
                              PERIOD_DAYS_MAX - 1);
     }
     set(ret_period, start->integer, span);
+    /* Days in other zones begin up to a day before or after, and all of them are told. */
+    bool early = ret_period->start_us - USEC_PER_DAY < CLOCK_MIN_US;
+    if (early || ret_period->end_us + USEC_PER_DAY > CLOCK_MAX_US + 1) {
+        return problem_field(problem, early || !end->present ? "start" : "end", "out_of_range",
+                             "must lie in the years 1 to 9999, and not at their very edge");
+    }
     return ERR_OK;
 }
 

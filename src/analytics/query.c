@@ -145,7 +145,7 @@ static enum err ask(struct request *request, const struct query *query, PGresult
     pg_int(&params, query->limit + 1); /* one more tells whether something was left out */
     pg_text(&params, query->member);
     e = pg_query(pg, source, &params, ret_result);
-    if (e == ERR_UNAVAILABLE && strcmp(pg_sqlstate(pg), CANCELED) == 0) {
+    if (raw && e == ERR_UNAVAILABLE && strcmp(pg_sqlstate(pg), CANCELED) == 0) {
         return problem_field(&request->problem, "days", "too_wide",
                              "takes too long to answer: choose fewer days");
     }

@@ -109,6 +109,7 @@ enum err report_daily(struct request *request, struct response *response)
     struct answer_question question = {
         .key = &key,
         .finished = period_is_over(&period),
+        .several = true,
         .build = build,
         .argument = &period,
         .fields = values[FIELDS].text,

@@ -2,6 +2,7 @@
 #include "analytics/series.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "analytics/answer.h"
 #include "analytics/event.h"
@@ -54,11 +55,14 @@ static bool is_fixed_zone(const char *text)
 }
 
 /* The form of a name in the time zone database. PostgreSQL would also take abbreviations, and rules: to it
- * Nowhere/Land3 is a place three hours west. Without a digit nothing is a rule. */
+ * Nowhere/Land3 is a place three hours west. Without a digit nothing is a rule. Zones that count leap seconds
+ * (right/…) have other hours than ours, and posix/… are the usual ones again; PostgreSQL finds both in any
+ * case. */
 static const char *check_zone(const char *text, size_t length)
 {
     static const char SIGNS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-/";
-    bool is_place = strspn(text, SIGNS) == length && strchr(text, '/') && *text >= 'A' && *text <= 'Z';
+    bool is_place = strspn(text, SIGNS) == length && strchr(text, '/') && *text >= 'A' && *text <= 'Z' &&
+                    strncasecmp(text, "right/", 6) != 0 && strncasecmp(text, "posix/", 6) != 0;
     return is_place || is_fixed_zone(text) || strcmp(text, "UTC") == 0
                ? NULL
                : "must be UTC or a name of the time zone database, as in Europe/Berlin";

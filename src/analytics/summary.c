@@ -87,6 +87,7 @@ enum err summary_show(struct request *request, struct response *response)
     struct answer_question question = {
         .key = &key,
         .finished = period_is_over(&period),
+        .several = true,
         .build = build,
         .argument = &period,
         .fields = values[FIELDS].text,

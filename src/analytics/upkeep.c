@@ -8,33 +8,41 @@ enum {
     PARTITIONS_EVERY_S = 10, /* late events wait in the default partition for so long */
     BUCKETS_EVERY_S = 600,
     RETRY_S = 1,
-    BIRTHS = 2000, /* in one transaction */
-    ROUNDS = 50,   /* in one go: the housekeeper has other things to do */
+    BIRTHS = 2000,    /* in one transaction */
+    BUDGET_MS = 2000, /* of one kind of work in one go, as others are waiting */
 };
 
 static const struct pg_statement SETTLE = {"upkeep_settle", "SELECT settle_active_days($1::int)"};
-static const struct pg_statement PARTITIONS = {"upkeep_partitions", "SELECT ensure_event_partitions($1)"};
+static const struct pg_statement PARTITION = {"upkeep_partition",
+                                              "SELECT ensure_next_event_partition($1)::int"};
 static const struct pg_statement BUCKETS = {"upkeep_buckets", "SELECT keep_event_id_buckets()"};
+
+/* Run a statement until it answers 0: nothing is left. ERR_UNAVAILABLE when it is not through in time. */
+static enum err run_down(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params)
+{
+    int64_t until_us = clock_monotonic_us() + BUDGET_MS * 1000;
+    while (clock_monotonic_us() < until_us) {
+        PG_RESULT_AUTO result = NULL;
+        enum err e = pg_query(pg, statement, params, &result);
+        if (e || pg_get_int(result, 0, 0) == 0) {
+            return e;
+        }
+    }
+    return ERR_UNAVAILABLE;
+}
 
 static enum err settle(struct pg *pg)
 {
-    enum err e = ERR_OK;
-    int64_t taken = 1;
-    for (int round = 0; !e && taken > 0 && round < ROUNDS; round++) {
-        struct pg_params params = {0};
-        PG_RESULT_AUTO result = NULL;
-        pg_int(&params, BIRTHS);
-        e = pg_query(pg, &SETTLE, &params, &result);
-        taken = e ? 0 : pg_get_int(result, 0, 0);
-    }
-    return e;
+    struct pg_params params = {0};
+    pg_int(&params, BIRTHS);
+    return run_down(pg, &SETTLE, &params);
 }
 
 static enum err make_partitions(const struct config *config, struct pg *pg)
 {
     struct pg_params params = {0};
     pg_text(&params, config->events_partition == CONFIG_DAY ? "day" : "month");
-    return pg_query(pg, &PARTITIONS, &params, NULL);
+    return run_down(pg, &PARTITION, &params);
 }
 
 static int64_t next(enum err e, int64_t every_s)

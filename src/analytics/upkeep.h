@@ -20,7 +20,7 @@ struct upkeep {
     int64_t buckets_at_us;
 };
 
-/* Do what is due; what fails is due again soon. Quick when nothing is. */
+/* Do what is due; what fails is due again soon. Quick when nothing is; else it may take some seconds. */
 void upkeep_run(struct upkeep *upkeep, const struct config *config, struct pg *pg);
 
 #endif

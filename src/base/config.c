@@ -80,7 +80,7 @@ static const struct setting SETTINGS[] = {
      "limit on connecting to one host of database_url, in seconds"},
     {"redis_timeout_ms", TYPE_INT, AT(redis_timeout_ms), "200", 10, 10000, NULL,
      "limit on connecting to Redis and on one command, in milliseconds"},
-    {"ingest_queue_events", TYPE_INT, AT(ingest_queue_events), "20000", 1000, 1000000, NULL,
+    {"ingest_queue_events", TYPE_INT, AT(ingest_queue_events), "50000", 1000, 1000000, NULL,
      "events that may wait in one worker; past that, recording answers 503"},
     {"ingest_committers", TYPE_INT, AT(ingest_committers), "2", 1, 16, NULL,
      "transactions that one worker has under way at once; each holds one PostgreSQL connection"},

@@ -7,6 +7,7 @@
 #define TALLYGATE_BASE_GATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct gate;
@@ -19,14 +20,19 @@ struct gate_waiter {
     struct gate_waiter *next;
 };
 
-struct gate *gate_new(int places);
+enum gate_answer {
+    GATE_ENTERED,
+    GATE_WAITS, /* `wake` is called once, perhaps before gate_enter() returns: by whoever leaves, or by
+                 * gate_expire() */
+    GATE_FULL,  /* the line is as long as may be */
+};
+
+struct gate *gate_new(int places, size_t line_max);
 void gate_free(struct gate *gate);
-/* True when there was a place. Else `waiter` is kept in line, and its `wake` is called once, perhaps before
- * this returns: by whoever leaves, or by gate_expire(). */
-bool gate_enter(struct gate *gate, struct gate_waiter *waiter);
-/* Give the place to the next in line. */
+enum gate_answer gate_enter(struct gate *gate, struct gate_waiter *waiter);
+/* Give the place to the next in line whose time is not over. */
 void gate_leave(struct gate *gate);
-/* Turn those away whose deadline is over. To be called about once a second. */
+/* Turn those away whose deadline is over. To be called several times a second. */
 void gate_expire(struct gate *gate);
 
 #endif

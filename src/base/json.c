@@ -103,7 +103,8 @@ bool json_number_storable(struct json_object *number)
     if (length > JSON_NUMBER_MAX + 2 || !isfinite(value)) { /* two more for the `.0` of a wide integer */
         return false;
     }
-    if (exponent && labs(strtol(exponent + 1, NULL, 10)) > JSON_NUMBER_MAX) {
+    long power = exponent ? strtol(exponent + 1, NULL, 10) : 0; /* clamped when it is past any bound */
+    if (power > JSON_NUMBER_MAX || power < -JSON_NUMBER_MAX) {
         return false;
     }
     bool is_zero =

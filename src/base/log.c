@@ -150,9 +150,11 @@ static void *run_writer(void *argument)
 bool log_gather_start(void)
 {
     buf_init(&gathered.lines, GATHER_BYTES);
-    gathered.on = true;
+    pthread_mutex_lock(&gathered.lock);
     gathered.on = pthread_create(&gathered.writer, NULL, run_writer, NULL) == 0;
-    return gathered.on;
+    bool on = gathered.on;
+    pthread_mutex_unlock(&gathered.lock);
+    return on;
 }
 
 void log_gather_stop(void)

@@ -244,8 +244,8 @@ static bool serve_and_end(struct dispatcher *dispatcher, enum err found, const c
     return true;
 }
 
-/* False when it must wait: then it may be somebody else's already. */
-static bool enter_large(struct dispatcher *dispatcher)
+/* When it waits, it may be somebody else's already. */
+static enum gate_answer enter_large(struct dispatcher *dispatcher)
 {
     const struct services *services = dispatcher->request.services;
     dispatcher->holds_large = true;
@@ -283,10 +283,15 @@ bool dispatch_start(struct dispatcher *dispatcher, struct services *services)
     if (request->route) {
         dispatcher->line.route = request->route->pattern;
     }
-    if (is_large(request) && !enter_large(dispatcher)) {
+    enum gate_answer large = !found && is_large(request) ? enter_large(dispatcher) : GATE_ENTERED;
+    if (large == GATE_WAITS) {
         return false;
     }
     log_set_request(&dispatcher->line);
+    if (large == GATE_FULL) {
+        turn_away(dispatcher);
+        return true;
+    }
     return serve_and_end(dispatcher, found, allow);
 }
 

@@ -8,8 +8,9 @@
  * - A request has a seat (seats.c): its FastCGI connection and its arena. In auth and api there is one for
  * each thread. In ingest there are many more, because requests wait there for a commit without a thread.
  * - The housekeeper keeps what request threads only read: signing keys and revocations. It also
- *   makes partitions ahead and drops what expired.
- * - In the ingest pool the committer (analytics/ingest.c).
+ *   drops what expired.
+ * - In the ingest pool the committers (analytics/ingest.c), and a thread for the upkeep of the events'
+ * tables.
  *
  * Every signal stays blocked in every thread, because libfcgi does not resume an interrupted
  * read or write: the answer would be cut and nginx would take it as whole. SIGTERM arrives through
@@ -58,11 +59,14 @@ enum {
     CACHE_BYTES = 16 * 1024 * 1024,
     HOUSEKEEPING_MS = 250, /* a revocation is known everywhere well within a second */
     KEYS_EVERY_S = 30,
+    KEYS_RETRY_S = 5,
     PRUNE_EVERY_S = 600,
     REFUSED_PAUSE_MS = 50,
     LONGEST_SLEEP_MS = 1000,
     DRAIN_SLEEP_MS = 50,
-    LARGE_BODIES = 4, /* at once in one ingest worker */
+    LARGE_BODIES = 4,     /* at once in one ingest worker */
+    LARGE_LINE_SHARE = 4, /* one seat in four may wait for such a place */
+    EXPIRE_EVERY_MS = 100,
 };
 
 struct worker {
@@ -117,17 +121,26 @@ static struct seat *take_connection(const struct worker *worker, struct services
         /* The thread that was woken for a connection may have ended before it took it, so nobody
          * sleeps for ever. */
         (void)epoll_wait(epoll, &event, 1, LONGEST_SLEEP_MS);
-        if (worker->large_bodies) {
-            gate_expire(worker->large_bodies);
-        }
     }
     return seat;
+}
+
+/* Busy or not, those who wait for a place are told when their time is over. */
+static void expire_waiters(const struct worker *worker, int64_t *expire_at_us)
+{
+    int64_t now_us = clock_monotonic_us();
+    if (worker->large_bodies && now_us >= *expire_at_us) {
+        gate_expire(worker->large_bodies);
+        *expire_at_us = now_us + EXPIRE_EVERY_MS * 1000;
+    }
 }
 
 static void serve_requests(const struct worker *worker, struct services *services, int epoll)
 {
     struct seat *seat = NULL; /* in hand, for the next connection */
+    int64_t expire_at_us = 0;
     for (;;) {
+        expire_waiters(worker, &expire_at_us);
         struct seat *ready = seats_ready(worker->seats);
         if (ready) {
             if (dispatch_resume(&ready->dispatcher, services)) {
@@ -198,8 +211,8 @@ struct housekeeping {
     bool schema_fits;
     bool schema_told;
     int64_t keys_at_us;
+    bool keys_loaded; /* the last time */
     int64_t prune_at_us;
-    struct upkeep upkeep;
 };
 
 /* Nothing is served before the schema is known to fit: without keys every route that needs the
@@ -228,11 +241,10 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
         }
     }
     (void)revocations_refresh(worker->revocations, state->pg);
-    if (now_us >= state->keys_at_us && keyring_load(worker->keyring, state->pg) == ERR_OK) {
-        state->keys_at_us = now_us + KEYS_EVERY_S * USEC_PER_SEC;
-    }
-    if (worker->options->pool == POOL_INGEST) {
-        upkeep_run(&state->upkeep, worker->options->config, state->pg);
+    if (now_us >= state->keys_at_us) {
+        state->keys_loaded = keyring_load(worker->keyring, state->pg) == ERR_OK;
+        int64_t retry_s = keyring_is_loaded(worker->keyring) ? KEYS_RETRY_S : 0;
+        state->keys_at_us = now_us + (state->keys_loaded ? KEYS_EVERY_S : retry_s) * USEC_PER_SEC;
     }
     if (worker->options->pool == POOL_AUTH && now_us >= state->prune_at_us) {
         bool more = false;
@@ -255,6 +267,27 @@ static void *run_housekeeper(void *argument)
         (void)poll(&stop, 1, HOUSEKEEPING_MS);
     }
     pg_free(state.pg);
+    log_thread_end();
+    return NULL;
+}
+
+/* ---- upkeep, in the ingest pool ---- */
+
+/* Not the housekeeper's work, as it may take seconds, and a revocation must be known within one. The
+ * housekeeper loads keys when it has found that the schema fits. */
+static void *run_upkeep(void *argument)
+{
+    struct worker *worker = argument;
+    struct pg *pg = pg_new(&worker->pg_options);
+    struct upkeep upkeep = {0};
+    while (!atomic_load(&worker->stopping)) {
+        if (keyring_is_loaded(worker->keyring)) {
+            upkeep_run(&upkeep, worker->options->config, pg);
+        }
+        struct pollfd stop = {.fd = worker->stop_event, .events = POLLIN};
+        (void)poll(&stop, 1, HOUSEKEEPING_MS);
+    }
+    pg_free(pg);
     log_thread_end();
     return NULL;
 }
@@ -359,7 +392,7 @@ static _Noreturn void end_process(int code)
 _Noreturn void worker_run(const struct worker_options *options)
 {
     struct worker worker;
-    pthread_t housekeeper;
+    pthread_t housekeeper, upkeep;
     sigset_t term;
     uint64_t one = 1;
 
@@ -375,9 +408,10 @@ _Noreturn void worker_run(const struct worker_options *options)
     }
     wait_for_first_round(&worker);
     if (options->pool == POOL_INGEST) {
-        worker.large_bodies = gate_new(LARGE_BODIES);
+        worker.large_bodies =
+            gate_new(LARGE_BODIES, (size_t)options->config->ingest_requests / LARGE_LINE_SHARE);
         worker.ingest = ingest_start(options->config, options->metrics);
-        if (!worker.ingest) {
+        if (!worker.ingest || !start_thread(&upkeep, run_upkeep, &worker)) {
             log_error("the committer cannot start");
             _exit(1);
         }
@@ -404,6 +438,9 @@ _Noreturn void worker_run(const struct worker_options *options)
         pthread_join(threads[i], NULL);
     }
     pthread_join(housekeeper, NULL);
+    if (options->pool == POOL_INGEST) {
+        pthread_join(upkeep, NULL);
+    }
     ingest_stop(worker.ingest);
     seats_free(worker.seats);
     gate_free(worker.large_bodies);

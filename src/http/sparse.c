@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The paths become a tree of names, which is then laid over the answer in one walk: it drops the members
- * that have no node, and notes at each node whether there was an object to ask and whether one had
- * the name. A node that was asked for and never found is a name that the answer does not have.
+ * The paths become a tree of names, which is then laid over the answer's text in one walk: it copies the
+ * members that have a node, and notes at each node whether there was an object to ask and whether one had the
+ * name. A node that was asked for and never found is a name that the answer does not have.
+ *
+ * No tree of the answer is built: a list of events can have megabytes, and json-c takes a hundred times as
+ * much for some texts. What is kept is copied as it stands, so numbers keep their digits.
  */
 #include "http/sparse.h"
 
@@ -10,7 +13,6 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/json.h"
 
 struct node {
     const char *path; /* in the text, where the first path with this name begins */
@@ -93,46 +95,80 @@ static void add_paths(struct arena *arena, struct node *root, const char *text)
     }
 }
 
-static void lay_over(struct node *node, struct json_object *value, bool keep_all);
+static bool lay_over(struct node *node, const struct json_span *value, bool keep_all, struct buf *out);
 
-static void lay_over_object(struct node *node, struct json_object *object, bool keep_all)
+static bool lay_over_list(struct node *node, struct json_walk *walk, bool keep_all, struct buf *out)
 {
-    /* Deleting the member that the loop is at is allowed: it has read the next one already. */
-    json_object_object_foreach(object, name, member)
-    {
-        struct node *child = *find_child(node, name, strlen(name));
-        if (child) {
-            child->found = true;
-            lay_over(child, member, keep_all || child->is_end);
-        } else if (!keep_all) {
-            json_object_object_del(object, name);
-        }
+    bool ok = true;
+    buf_putc(out, '[');
+    for (size_t i = 0; ok && json_walk_next(walk); i++) {
+        buf_puts(out, i ? "," : "");
+        ok = lay_over(node, &walk->value, keep_all, out);
     }
+    buf_putc(out, ']');
+    return ok && !walk->fault.reason;
 }
 
-static void lay_over(struct node *node, struct json_object *value, bool keep_all)
+static bool lay_over_object(struct node *node, struct json_walk *walk, bool keep_all, struct buf *out)
 {
-    if (!node->first || !value) {
-        return; /* a null might have been an object: it cannot tell */
-    }
-    if (json_object_is_type(value, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(value); i++) {
-            lay_over(node, json_object_array_get_idx(value, i), keep_all);
+    bool ok = true, any = false;
+    buf_putc(out, '{');
+    while (ok && json_walk_next(walk)) {
+        const struct json_span *name = &walk->name; /* between its quotes; names with escapes have no node */
+        struct node *child = *find_child(node, name->text + 1, name->length - 2);
+        if (!child && !keep_all) {
+            continue;
         }
-        return;
+        buf_puts(out, any ? "," : "");
+        buf_append(out, name->text, name->length);
+        buf_putc(out, ':');
+        any = true;
+        if (child) {
+            child->found = true;
+            ok = lay_over(child, &walk->value, keep_all || child->is_end, out);
+        } else {
+            buf_append(out, walk->value.text, walk->value.length);
+        }
+    }
+    buf_putc(out, '}');
+    return ok && !walk->fault.reason;
+}
+
+/* False for what is no JSON. */
+static bool lay_over(struct node *node, const struct json_span *value, bool keep_all, struct buf *out)
+{
+    struct json_walk walk;
+    bool is_null = value->length == 4 &&
+                   memcmp(value->text, "null", 4) == 0; /* might have been an object: it cannot tell */
+    if (!node->first || is_null) {
+        buf_append(out, value->text, value->length);
+        return true;
+    }
+    json_walk_start(&walk, value->text, value->length);
+    if (walk.kind == '[') {
+        return lay_over_list(node, &walk, keep_all, out);
     }
     for (struct node *child = node->first; child; child = child->next) {
         child->asked = true;
     }
-    if (json_object_is_type(value, json_type_object)) {
-        lay_over_object(node, value, keep_all);
+    if (walk.kind == '{') {
+        return lay_over_object(node, &walk, keep_all, out);
     }
+    buf_append(out, value->text, value->length);
+    return true;
 }
 
+static bool is_metadata(const struct node *node)
+{
+    static const char NAME[] = "metadata";
+    return node->name && node->length == sizeof(NAME) - 1 && memcmp(node->name, NAME, node->length) == 0;
+}
+
+/* Names below metadata are the clients' own: that no event of this page has one is no error. */
 static enum err note_unknown(struct problem *problem, const struct node *parent)
 {
     enum err result = ERR_OK;
-    for (const struct node *node = parent->first; node; node = node->next) {
+    for (const struct node *node = is_metadata(parent) ? NULL : parent->first; node; node = node->next) {
         enum err e = node->asked && !node->found
                          ? problem_field(problem, "fields", "unknown_field", "the answer has no %.*s",
                                          (int)(node->name + node->length - node->path), node->path)
@@ -142,7 +178,8 @@ static enum err note_unknown(struct problem *problem, const struct node *parent)
     return result;
 }
 
-enum err sparse_apply(struct problem *problem, const char *fields_text, struct json_object *answer)
+enum err sparse_apply(struct problem *problem, const char *fields_text, const struct json_span *answer,
+                      struct buf *out)
 {
     struct node root = {.path = NULL};
     const char *wrong = sparse_check(fields_text, strlen(fields_text));
@@ -150,22 +187,24 @@ enum err sparse_apply(struct problem *problem, const char *fields_text, struct j
         return problem_field(problem, "fields", "format", "%s", wrong);
     }
     add_paths(problem->arena, &root, fields_text);
-    lay_over(&root, answer, false);
-    return note_unknown(problem, &root);
+    return lay_over(&root, answer, false, out) ? note_unknown(problem, &root) : ERR_INTERNAL;
 }
 
 enum err sparse_answer(struct request *request, struct response *response, const char *fields_text)
 {
-    JSON_AUTO answer = NULL;
-    struct json_fault fault;
-    if (!json_parse(buf_text(response->body), response->body->length, &answer, &fault)) {
-        /* Events may nest as deep as a request may, and lie two levels deeper in a list of them. */
-        return problem_field(&request->problem, "fields", "unsupported", "cannot be applied here: %s",
-                             fault.reason);
+    const struct buf *body = response->body;
+    size_t length = body->length;
+    while (length && buf_text(body)[length - 1] == '\n') {
+        length--;
     }
-    enum err e = sparse_apply(&request->problem, fields_text, answer);
+    const struct json_span answer = {buf_text(body), length};
+    struct buf kept;
+    buf_init(&kept, RESPONSE_BODY_MAX);
+    enum err e = sparse_apply(&request->problem, fields_text, &answer, &kept);
+    buf_putc(&kept, '\n');
     if (!e) {
-        response_json(response, response->status, answer);
+        response_text(response, response->status, "application/json", buf_text(&kept), kept.length);
     }
+    buf_free(&kept);
     return e;
 }

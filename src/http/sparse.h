@@ -10,10 +10,11 @@
 #ifndef TALLYGATE_HTTP_SPARSE_H
 #define TALLYGATE_HTTP_SPARSE_H
 
-#include <json-c/json.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
+#include "base/json_scan.h"
 #include "http/problem.h"
 #include "http/request.h"
 #include "http/response.h"
@@ -32,12 +33,12 @@ enum {
 
 /* A field_check: whether `text` is a list of paths within these limits. */
 const char *sparse_check(const char *text, size_t length);
-/* Keep of `answer` what `fields_text` names. ERR_INVALID, with the parameter `fields` noted, when it is
- * malformed or names what the answer does not have; where nothing is there to tell, as in an empty
- * list, any name will do. The tree is spoilt then. */
-enum err sparse_apply(struct problem *problem, const char *fields_text, struct json_object *answer);
-/* The same with an answer that is written already. It is read from its text, so that numbers are written
- * alike whether it was built or kept. */
+/* Put into `out` what `fields_text` names of `answer`. ERR_INVALID, with the parameter `fields` noted, when
+ * it is malformed or names what the answer does not have; where nothing is there to tell, as in an empty
+ * list, any name will do. ERR_INTERNAL when the answer is no JSON. */
+enum err sparse_apply(struct problem *problem, const char *fields_text, const struct json_span *answer,
+                      struct buf *out);
+/* The same with the answer that stands in `response`. */
 enum err sparse_answer(struct request *request, struct response *response, const char *fields_text);
 
 #endif

@@ -626,9 +626,10 @@ enum err pg_script(struct pg *pg, const char *sql)
     return finish(pg, statement_deadline(pg), "script", NULL);
 }
 
-enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument)
+static enum err run_transaction(struct pg *pg, const char *begin_sql,
+                                enum err (*body)(struct pg *pg, void *argument), void *argument)
 {
-    enum err e = pg_script(pg, "BEGIN");
+    enum err e = pg_script(pg, begin_sql);
     if (e) {
         return e;
     }
@@ -651,6 +652,16 @@ enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *arg
     e = pg_script(pg, "COMMIT");
     pg->in_transaction = false;
     return e;
+}
+
+enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument)
+{
+    return run_transaction(pg, "BEGIN", body, argument);
+}
+
+enum err pg_snapshot(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument)
+{
+    return run_transaction(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", body, argument);
 }
 
 int64_t pg_get_int(const PGresult *result, int row, int column)

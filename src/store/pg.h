@@ -95,6 +95,9 @@ uint64_t pg_generation(const struct pg *pg);
 /* BEGIN … COMMIT around `body`. A failure rolls back and is returned. */
 enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument);
 
+/* The same, read-only, and all its statements see the database as it was at the first. */
+enum err pg_snapshot(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument);
+
 /* Read a column of a row. NULL reads as 0, false, or NULL. */
 int64_t pg_get_int(const PGresult *result, int row, int column);
 bool pg_get_bool(const PGresult *result, int row, int column);

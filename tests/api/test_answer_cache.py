@@ -285,3 +285,46 @@ def test_the_tag_is_of_what_is_sent(user):
     assert ask(user, path, If_None_Match=tag, Cache_Control="no-cache").status == 304, "costs are as they were"
     user.record("cost", 1)
     assert ask(user, path, If_None_Match=tag, Cache_Control="no-cache").status == 200
+
+
+# ---- in Redis ----
+
+def five_days_ago():
+    return str((datetime.datetime.now(UTC) - 5 * DAY).date())
+
+
+def of_five_days_ago(user, path, **params):
+    """What is asked of a day that is over."""
+    return user.get(path, params={"start": five_days_ago(), "end": five_days_ago(), **params})
+
+
+def record_finished(user, value, user_id="u"):
+    user.record("cost", value, user_id, timestamp=f"{five_days_ago()}T12:00:00Z")
+
+
+def test_installations_that_share_a_redis_do_not_mix(make_stack):
+    """Their workspaces have the same numbers, and their late events the same count."""
+    here = make_stack()
+    there = make_stack(redis_url=f"unix:{here.dir}/run/redis.sock")
+    ours, theirs = here.new_user(), there.new_user()
+    assert ours.workspace == theirs.workspace
+    for user, value in ((ours, 1), (theirs, 2)):
+        record_finished(user, value)
+    assert of_five_days_ago(ours, "/analytics/summary").json()["total_value"] == 1
+    assert here.redis.client().keys("tallygate:answer:*")
+    assert of_five_days_ago(theirs, "/analytics/summary").json()["total_value"] == 2
+    assert len(here.redis.client().keys("tallygate:answer:*")) == 2
+
+
+def test_what_clients_can_make_up_is_not_there(make_stack):
+    """Any user id is a question, and so is any cursor."""
+    stack = make_stack()
+    user = stack.new_user()
+    for n in range(5):
+        record_finished(user, n, f"u{n}")
+    for n in range(5):
+        assert of_five_days_ago(user, f"/analytics/usage/u{n}").status == 200
+    page = of_five_days_ago(user, "/analytics/costs", group_by="user", limit=2).json()
+    assert len(stack.redis.client().keys("tallygate:answer:*")) == 1
+    assert of_five_days_ago(user, "/analytics/costs", group_by="user", limit=2, cursor=page["next_cursor"]).status == 200
+    assert len(stack.redis.client().keys("tallygate:answer:*")) == 1

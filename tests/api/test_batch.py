@@ -175,3 +175,14 @@ def test_10000_events_of_the_largest_kind_are_more_than_a_body_holds(user):
     """So the limit on the body is what protects; as many as fit go through."""
     events = [event(id=f"{n}", metadata={"k": "x" * 16000}) for n in range(300)]
     assert accepted(send(user, *events)) == 300
+
+
+@pytest.mark.parametrize("body", ["[]", "[1]", '[{"events": []}]', '["events", [{}]]', "[[[]]]", "7", '"x"', "null"])
+def test_what_is_no_object(user, body):
+    assert_invalid(user.post("/analytics/metrics/batch", data=body), body="type")
+
+
+@pytest.mark.parametrize("body, byte", [("[1", 2), ("[1,]", 3), ('[1 2]', 3)])
+def test_a_broken_list(user, body, byte):
+    problem = assert_problem(user.post("/analytics/metrics/batch", data=body), 400)
+    assert f"at byte {byte}," in problem["detail"]

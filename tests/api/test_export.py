@@ -50,7 +50,7 @@ def read_csv(answer):
 
 
 def guarded(text):
-    return "'" + text if text[0] in "=+-@\t\r" else text
+    return "'" + text if text[0] in "=+-@\t\r\n＝＋－＠﹦﹢﹣﹫" else text
 
 
 def oldest_first(rows):
@@ -153,6 +153,7 @@ def test_every_control_character(user):
 
 @pytest.mark.parametrize("text", [
     "=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "\r=1", "=", '=HYPERLINK("http://x")', "-",
+    "\n=1", "＝1", "＋1", "－1", "＠x", "﹦1", "﹢1", "﹣1", "﹫x",
 ])
 def test_no_cell_is_a_formula(user, text):
     user.record("cost", -5.5, text, id=text, metadata={text: text})
@@ -451,15 +452,23 @@ def test_client_that_goes_stops_the_copy(large):
         assert large.get("/analytics/metrics").status == 200, "every thread's connection works"
 
 
-def test_at_most_two_at_once(large):
-    """A third is told to come again, and other requests find a thread."""
+def test_one_of_each_tenant_and_two_at_once(large):
+    """A third is told to come again, and so is a second of the same tenant; other requests find a thread."""
+    second, third = large.stack.new_user(), large.stack.new_user()
+    for user in (second, third):
+        generate(large.stack.postgres, user.workspace, 50000, days=20,
+                 metadata="jsonb_build_object('note', repeat('x', 200))")
     with contextlib.ExitStack() as stack:
-        for count in (1, 2):
-            blocked(large, stack.enter_context(exporting(large, receive_bytes=4096)), count)
-        assert_problem(large.get(PATH, params={"format": "csv"}), 503)
+        blocked(large, stack.enter_context(exporting(large, receive_bytes=4096)))
+        problem = assert_problem(large.get(PATH, params={"format": "csv"}), 503)
+        assert problem["detail"] == "An export of this workspace is running already. Try again later."
         assert large.request("HEAD", PATH, params={"format": "csv"}).status == 200
+        blocked(second, stack.enter_context(exporting(second, receive_bytes=4096)), 2)
+        problem = assert_problem(third.get(PATH, params={"format": "csv"}), 503)
+        assert problem["detail"] == "As many exports as may be are running already. Try again later."
         assert large.get("/analytics/events/date-range", params={"limit": 1}).status == 200
-    wait_for(lambda: large.get(PATH, params={"format": "csv", "days": 1}).status == 200, 15, "a free place")
+    for user in (large, second, third):
+        wait_for(lambda user=user: user.get(PATH, params={"format": "csv", "days": 1}).status == 200, 15, "a free place")
 
 
 def test_a_slow_client_holds_no_old_snapshot(large):

@@ -60,7 +60,7 @@ def test_very_many_faults_make_no_huge_answer(small):
     assert [item["index"] for item in rejected] == list(range(10000))
     errors = [len(item["errors"]) for item in rejected]
     assert errors[0] == 64 and errors[-1] == 1
-    assert sum(errors) == 20000
+    assert sum(errors) == 11000
     assert len(answer.body) < 2_000_000
     assert_little_memory(small)
 
@@ -73,7 +73,8 @@ def test_a_full_batch_of_rich_events_is_not_too_many_values(small):
     assert_little_memory(small)
 
 
-@pytest.mark.parametrize("number", ["0e-99999", "0e99999999999", "0.0e-16384", "-0e401"])
+@pytest.mark.parametrize("number", ["0e-99999", "0e99999999999", "0.0e-16384", "-0e401", "0e-99999999999999999999",
+                                    "-0.0E-9223372036854775808", "0e9223372036854775808"])
 def test_a_zero_with_a_huge_exponent_is_one_fields_fault(stack, user, number):
     good = '{"type":"t","value":0e-400,"user_id":"u"}'
     data = '{"events":[%s,{"type":"t","value":%s,"user_id":"u"}]}' % (good, number)
@@ -89,7 +90,7 @@ def test_a_body_with_a_content_encoding_is_not_taken_as_plain(user):
 
 
 def test_numbers_that_only_the_database_would_refuse_are_refused_at_the_door(stack, user):
-    for number in ("1e-20000", "1e-400", "1e400", "0e-99999", "0e99999999999999999999", "0.0e-16384",
+    for number in ("1e-20000", "1e-400", "1e400", "0e-99999", "0e-99999999999999999999", "-0.0E-9223372036854775808", "0e99999999999999999999", "0.0e-16384",
                    "1" + "0" * 16360 + "e-16680", "0." + "1" * 401):
         data = '{"type":"t","value":1,"user_id":"u","metadata":{"a":[%s]}}' % number
         problem = assert_problem(user.post("/analytics/events", data=data), 422)

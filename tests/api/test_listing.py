@@ -519,14 +519,23 @@ def test_fields(user, path):
     assert_invalid(user.get(f"{path}?fields=items.colour"), fields="unknown_field")
 
 
-def test_fields_of_what_nests_too_deep(user):
+def test_fields_of_what_nests_to_the_limit(user):
     """A list holds an event two levels deeper than it was sent."""
     deep = None
     for _ in range(30):
         deep = [deep]
     user.record(metadata={"deep": deep})
     assert user.get(PATH).json()["items"][0]["metadata"] == {"deep": deep}
-    assert_invalid(user.get(PATH + "?fields=items.id"), fields="unsupported")
+    assert user.get(PATH + "?fields=items.metadata.deep").json() == {"items": [{"metadata": {"deep": deep}}]}
+
+
+def test_fields_of_very_many_values(user):
+    """More than a request may hold, for no tree of the answer is built."""
+    events = [{"id": str(n), "type": "t", "value": 1, "user_id": "u", "metadata": {"a": [1] * 8000}} for n in range(70)]
+    assert user.post("/analytics/metrics/batch", {"events": events}).json()["accepted"] == 70
+    body = user.get(PATH + "?limit=1000&fields=items.id,next_cursor").json()
+    assert sorted(item["id"] for item in body["items"]) == sorted(str(n) for n in range(70))
+    assert body["next_cursor"] is None and set(body) == {"items", "next_cursor"}
 
 
 def test_etag(user):

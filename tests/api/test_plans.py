@@ -44,7 +44,7 @@ def find_statements():
 
 
 STATEMENTS = find_statements()
-WRITES = {"ingest", "ingest_take_shard", "upkeep_settle", "upkeep_partitions", "upkeep_buckets"}
+WRITES = {"ingest", "ingest_take_shard", "upkeep_settle", "upkeep_partition", "upkeep_buckets"}
 PERIODS = [("2026-04-06", 7), ("2026-04-01", 30), ("2026-05-20", 20), (FIRST.isoformat(), DAYS)]
 
 

@@ -234,7 +234,7 @@ def test_unknown_zones(user, zone):
     assert_invalid(user.get(PATH, params={"timezone": zone}), timezone="format" if set(zone) & set("0123456789+") else "unknown")
 
 
-@pytest.mark.parametrize("zone", ["utc", "Z", "America", "GMT", "CET", "EST5EDT", "+01:00", "01:00", "Europe Berlin", "europe/Berlin",
+@pytest.mark.parametrize("zone", ["Right/Europe/Berlin", "RIGHT/UTC", "Posix/Europe/Berlin", "posix/UTC", "utc", "Z", "America", "GMT", "CET", "EST5EDT", "+01:00", "01:00", "Europe Berlin", "europe/Berlin",
                                   "../etc/passwd", "/etc/localtime", "posix/Europe/Berlin", "Europe/../Europe/Berlin",
                                   "Europe/Berlin\n", "<+01>-1/X", "Ευρώπη/Βερολίνο"])
 def test_what_does_not_look_like_a_zone(user, zone):

@@ -21,7 +21,7 @@ def key_of(workspace, user, version):
 
 def name_of(workspace, user="u", version=0):
     digest = base64.urlsafe_b64encode(hashlib.sha256(key_of(workspace, user, version)).digest()).rstrip(b"=").decode()
-    return f"tallygate:answer:{workspace}:{digest}"
+    return f"tallygate:answer:1:{workspace}:{digest}"
 
 
 class Answer:

@@ -4,8 +4,10 @@
 A late event goes into the default partition, until a worker makes the one of its month and moves it there.
 """
 import concurrent.futures
+import contextlib
 import datetime
 
+import psycopg2
 import pytest
 
 from env.database import Committer, attempt, committers, new_database
@@ -21,20 +23,32 @@ def database(stack):
         yield database
 
 
+def make_all(connection):
+    """One after the other, as the workers do."""
+    with connection.cursor() as cursor:
+        made = True
+        while made:
+            cursor.execute("SELECT ensure_next_event_partition('month')")
+            made = cursor.fetchone()[0]
+            connection.commit()
+
+
 def test_two_that_make_partitions_do_not_wait_in_a_ring(database):
     Committer(database, 0).record([attempt(database.new_workspace(), "stray", LATE)])
     first, second = database.connect(), database.connect()
     with first.cursor() as one, second.cursor() as other, concurrent.futures.ThreadPoolExecutor(1) as pool:
         one.execute("SELECT pg_advisory_xact_lock(hashtext('ensure_event_partition'))")  # the first thing that it does
-        waiting = pool.submit(other.execute, "SELECT ensure_event_partitions('month')")
+        waiting = pool.submit(other.execute, "SELECT ensure_event_partition(%s::date, 'month')", (LATE,))
         try:
             wait_for(lambda: waiting.done() or database.is_waiting(second.get_backend_pid()), what="the second to come")
-            one.execute("SELECT ensure_event_partitions('month')")
-            first.commit()
+            make_all(first)
         finally:
             first.rollback()
-            waiting.result()
-            second.commit()
+            with contextlib.suppress(psycopg2.errors.LockNotAvailable):  # it waits for a tenth of a second only
+                waiting.result()
+                second.commit()
+            second.rollback()
+            make_all(first)
     where = database.value("SELECT tableoid::regclass::text FROM events WHERE id = 'stray'")
     assert where == f"events_{LATE:%Y_%m}"
 
@@ -96,3 +110,21 @@ def test_an_event_that_waits_for_its_partition_is_recorded(make_stack, months):
     assert answer.json() == {"accepted": months, "duplicates": 0, "rejected": []}, answer
     assert stack.postgres.query("SELECT tableoid::regclass::text FROM events ORDER BY occurred_at") == [
         (f"events_{time:%Y_%m}",) for time in times]
+
+
+def test_a_long_read_holds_nobody_up(stack, database):
+    """Attaching a partition waits for who reads the default one, and all others would wait behind it."""
+    committer = Committer(database, 0)
+    workspace = database.new_workspace()
+    committer.record([attempt(workspace, "stray", LATE)])
+    reader, maker = database.connect(), database.connect()
+    with reader.cursor() as reads, maker.cursor() as makes:
+        reads.execute("SELECT count(*) FROM events")  # its lock stays until the end of the transaction
+        for _ in range(3):
+            with pytest.raises(psycopg2.errors.LockNotAvailable):
+                makes.execute("SELECT ensure_event_partition(%s::date, 'month')", (LATE,))
+            maker.rollback()
+            committer.record([attempt(workspace, stack.unique(), LATE)])
+        reader.rollback()
+        make_all(maker)
+    assert database.value("SELECT count(*) FROM events WHERE tableoid = %s::regclass", f"events_{LATE:%Y_%m}") == 4

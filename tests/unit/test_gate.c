@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/gate.h"
 
-enum { PLACES = 2 };
+enum { PLACES = 2, LINE = 3 };
 
 struct guest {
     struct gate_waiter waiter;
@@ -23,7 +23,7 @@ static struct guest guest_until(int64_t deadline_us)
     return (struct guest){.waiter = {.deadline_us = deadline_us, .wake = note_call}};
 }
 
-static bool enter(struct gate *gate, struct guest *guest)
+static enum gate_answer enter(struct gate *gate, struct guest *guest)
 {
     guest->waiter.argument = guest;
     return gate_enter(gate, &guest->waiter);
@@ -31,10 +31,10 @@ static bool enter(struct gate *gate, struct guest *guest)
 
 static struct gate *full_gate(void)
 {
-    struct gate *gate = gate_new(PLACES);
+    struct gate *gate = gate_new(PLACES, LINE);
     for (int i = 0; i < PLACES; i++) {
         struct guest first = guest_until(INT64_MAX);
-        assert_true(enter(gate, &first));
+        assert_int_equal(enter(gate, &first), GATE_ENTERED);
         assert_int_equal(first.calls, 0);
     }
     return gate;
@@ -45,8 +45,8 @@ static void who_leaves_calls_the_next(void **state)
     (void)state;
     struct gate *gate = full_gate();
     struct guest a = guest_until(INT64_MAX), b = guest_until(INT64_MAX);
-    assert_false(enter(gate, &a));
-    assert_false(enter(gate, &b));
+    assert_int_equal(enter(gate, &a), GATE_WAITS);
+    assert_int_equal(enter(gate, &b), GATE_WAITS);
     gate_leave(gate);
     assert_int_equal(a.calls, 1);
     assert_true(a.waiter.entered);
@@ -57,7 +57,7 @@ static void who_leaves_calls_the_next(void **state)
     assert_true(b.waiter.entered);
     /* Both have the places of those who left. */
     struct guest c = guest_until(INT64_MAX);
-    assert_false(enter(gate, &c));
+    assert_int_equal(enter(gate, &c), GATE_WAITS);
     gate_free(gate);
 }
 
@@ -67,7 +67,7 @@ static void a_free_place_is_taken_at_once(void **state)
     struct gate *gate = full_gate();
     struct guest a = guest_until(INT64_MAX);
     gate_leave(gate);
-    assert_true(enter(gate, &a));
+    assert_int_equal(enter(gate, &a), GATE_ENTERED);
     assert_int_equal(a.calls, 0);
     gate_free(gate);
 }
@@ -78,9 +78,9 @@ static void who_waits_too_long_is_turned_away(void **state)
     struct gate *gate = full_gate();
     int64_t now_us = clock_monotonic_us();
     struct guest a = guest_until(now_us), b = guest_until(now_us), c = guest_until(INT64_MAX);
-    assert_false(enter(gate, &a));
-    assert_false(enter(gate, &b));
-    assert_false(enter(gate, &c));
+    assert_int_equal(enter(gate, &a), GATE_WAITS);
+    assert_int_equal(enter(gate, &b), GATE_WAITS);
+    assert_int_equal(enter(gate, &c), GATE_WAITS);
     gate_expire(gate);
     assert_int_equal(a.calls, 1);
     assert_int_equal(b.calls, 1);
@@ -95,12 +95,45 @@ static void who_waits_too_long_is_turned_away(void **state)
     gate_free(gate);
 }
 
+static void who_leaves_passes_over_who_waited_too_long(void **state)
+{
+    (void)state;
+    struct gate *gate = full_gate();
+    struct guest late = guest_until(clock_monotonic_us()), next = guest_until(INT64_MAX);
+    assert_int_equal(enter(gate, &late), GATE_WAITS);
+    assert_int_equal(enter(gate, &next), GATE_WAITS);
+    gate_leave(gate);
+    assert_int_equal(late.calls, 1);
+    assert_false(late.waiter.entered);
+    assert_int_equal(next.calls, 1);
+    assert_true(next.waiter.entered);
+    gate_free(gate);
+}
+
+static void the_line_has_an_end(void **state)
+{
+    (void)state;
+    struct gate *gate = full_gate();
+    struct guest guests[LINE], one_more = guest_until(INT64_MAX);
+    for (int i = 0; i < LINE; i++) {
+        guests[i] = guest_until(INT64_MAX);
+        assert_int_equal(enter(gate, &guests[i]), GATE_WAITS);
+    }
+    assert_int_equal(enter(gate, &one_more), GATE_FULL);
+    assert_int_equal(one_more.calls, 0);
+    gate_leave(gate);
+    assert_int_equal(enter(gate, &one_more), GATE_WAITS);
+    gate_free(gate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_leaves_calls_the_next),
         cmocka_unit_test(a_free_place_is_taken_at_once),
         cmocka_unit_test(who_waits_too_long_is_turned_away),
+        cmocka_unit_test(who_leaves_passes_over_who_waited_too_long),
+        cmocka_unit_test(the_line_has_an_end),
     };
     return RUN(tests);
 }

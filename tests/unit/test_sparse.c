@@ -22,12 +22,13 @@ static struct outcome apply(const char *answer_text, const char *fields)
     struct arena arena = {0};
     struct problem problem = {.arena = &arena};
     struct outcome outcome = {.text = ""};
-    struct json_fault fault;
-    JSON_AUTO answer = NULL;
-    size_t length, told = 0;
-    assert_true(json_parse(answer_text, strlen(answer_text), &answer, &fault));
-    outcome.e = sparse_apply(&problem, fields, answer);
-    snprintf(outcome.text, sizeof(outcome.text), "%s", json_text(answer, &length));
+    const struct json_span answer = {answer_text, strlen(answer_text)};
+    struct buf out;
+    size_t told = 0;
+    buf_init(&out, sizeof(outcome.text) - 1);
+    outcome.e = sparse_apply(&problem, fields, &answer, &out);
+    snprintf(outcome.text, sizeof(outcome.text), "%s", buf_text(&out));
+    buf_free(&out);
     for (const struct problem_field *field = problem.first; field; field = field->next) {
         assert_string_equal(field->field, "fields");
         told += (size_t)snprintf(outcome.unknown + told, sizeof(outcome.unknown) - told, "%s: %s\n",
@@ -109,6 +110,25 @@ static void one_element_that_has_it_is_enough(void **state)
     assert_string_equal(outcome.text, "[{},{\"b\":2},null,7]");
 }
 
+static void names_in_metadata_are_the_clients(void **state)
+{
+    (void)state;
+    struct outcome outcome =
+        apply("{\"items\":[{\"id\":1,\"metadata\":{\"n\":1}}]}", "items.id,items.metadata.region");
+    assert_int_equal(outcome.e, ERR_OK);
+    assert_string_equal(outcome.text, "{\"items\":[{\"id\":1,\"metadata\":{}}]}");
+    outcome = apply("{\"items\":[{\"id\":1,\"metadata\":{\"n\":1}}]}", "items.nope");
+    assert_int_equal(outcome.e, ERR_INVALID);
+}
+
+static void what_is_kept_is_copied_as_it_stands(void **state)
+{
+    (void)state;
+    struct outcome outcome = apply("{\"a\": { \"b\" : 1.50e+2,\"c\":0 } , \"d\":[ 1, \"x,}]\" ]}", "a.b,d");
+    assert_int_equal(outcome.e, ERR_OK);
+    assert_string_equal(outcome.text, "{\"a\":{\"b\":1.50e+2},\"d\":[ 1, \"x,}]\" ]}");
+}
+
 static void lists_are_checked(void **state)
 {
     static const char *const GOOD[] = {"a", "a.b", "a,b", "a.b.c.d", "A_9.z,_", "0"};
@@ -146,6 +166,8 @@ int main(void)
         cmocka_unit_test(what_is_named_is_kept),
         cmocka_unit_test(what_is_not_there_is_told),
         cmocka_unit_test(one_element_that_has_it_is_enough),
+        cmocka_unit_test(names_in_metadata_are_the_clients),
+        cmocka_unit_test(what_is_kept_is_copied_as_it_stands),
         cmocka_unit_test(lists_are_checked),
     };
     return RUN(tests);

@@ -1,27 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events that the CloudEvents project's own SDK makes and sends, through TLS: see tests/cloudevents/send.js."""
+"""Events that the CloudEvents project's own SDK makes and sends, through TLS: see tests/clients/cloudevents.js."""
 import datetime
-import json
-import os
-import subprocess
 
 import pytest
 
-from env.wait import TOP
+from env import clients
 
-FOLDER = TOP / "tests" / "cloudevents"
 MODES = ("structured", "binary", "batch")
 
 
 def send(user, mode, *events):
     """The bodies of the answers."""
-    assert (FOLDER / "node_modules").is_dir(), "./dev/deps test installs the SDK"
     order = {"url": user.stack.url + "/analytics/events", "token": user.token, "mode": mode, "events": events}
-    done = subprocess.run(
-        ["node", str(FOLDER / "send.js")], input=json.dumps(order), capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "NODE_EXTRA_CA_CERTS": str(user.stack.cert)})
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return clients.run(user.stack, "cloudevents.js", order)
 
 
 def event(id, **attributes):

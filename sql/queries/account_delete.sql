@@ -1,10 +1,6 @@
--- Delete an account: sessions are revoked, the personal workspace is closed, the rest cascades.
+-- Delete an account: the personal workspace is closed, the rest cascades. Deleting a session revokes it.
 --   $1 user
-WITH revoked AS (
-    INSERT INTO revocations (session_id, expires_at)
-    SELECT id, expires_at FROM sessions WHERE user_id = $1
-    ON CONFLICT DO NOTHING
-), closed AS (
+WITH closed AS (
     UPDATE workspaces SET closed_at = now()
     WHERE personal AND id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = 'owner')
 ), gone AS (

@@ -1,10 +1,10 @@
 -- Make an account with its personal workspace, membership and first session, or nothing.
---   $1 session id, $2 address, $3 user agent, $4 session's lifetime in seconds,
---   $5 email, $6 password hash, $7 username, $8 full name
+--   $1 session id, $2 address, $3 user agent, $4 session's lifetime in seconds, $5 seed, $6 refresh token's hash,
+--   $7 email, $8 password hash, $9 username, $10 full name
 -- The total is spread over eight rows, so that registrations do not wait for one another.
 WITH person AS (
     INSERT INTO users (email, password_hash, username, full_name)
-    VALUES ($5::text, $6, $7, $8)
+    VALUES ($7::text, $8, $9, $10)
     RETURNING id, created_at
 ), space AS (
     INSERT INTO workspaces (name, personal) VALUES ('Personal', true)
@@ -13,8 +13,9 @@ WITH person AS (
     INSERT INTO memberships (workspace_id, user_id, role)
     SELECT space.id, person.id, 'owner' FROM space, person
 ), session AS (
-    INSERT INTO sessions (id, address, user_agent, expires_at, user_id)
-    SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), person.id FROM person
+    INSERT INTO sessions (id, address, user_agent, expires_at, seed, refresh_hash, user_id)
+    SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), $5::bytea, $6::bytea, person.id
+    FROM person
 ), counted AS (
     INSERT INTO totals AS t (name, shard, n) VALUES ('users', (random() * 7)::int, 1)
     ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n

@@ -14,10 +14,6 @@ WITH changed AS (
     DELETE FROM sessions
     USING changed
     WHERE sessions.user_id = changed.id AND sessions.id <> $2::uuid AND ($3 IS NOT NULL OR $4 IS NOT NULL)
-    RETURNING sessions.id, sessions.expires_at
-), revoked AS (
-    INSERT INTO revocations (session_id, expires_at) SELECT id, expires_at FROM ended
-    ON CONFLICT DO NOTHING
 )
 SELECT email, username, full_name, (extract(epoch FROM created_at) * 1000000)::bigint,
        (extract(epoch FROM updated_at) * 1000000)::bigint

@@ -26,6 +26,8 @@ struct config {
     char *cors_origins; /* separated by white space */
     int64_t log_level;  /* enum log_level */
     int64_t access_token_ttl_s;
+    int64_t refresh_token_ttl_s;
+    int64_t refresh_grace_s;
     int64_t bcrypt_cost;
     int64_t profile_requires_password; /* 0 or 1 */
     int64_t auth_workers;

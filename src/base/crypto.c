@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/crypto.h"
 
+#include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/crypto.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/kdf.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +32,79 @@ void crypto_sha256(const void *data, size_t length, uint8_t ret_digest[CRYPTO_SH
     }
 }
 
+bool crypto_hmac_sha256(const uint8_t key[CRYPTO_KEY_SIZE], const void *data, size_t length,
+                        uint8_t ret_mac[CRYPTO_SHA256_SIZE])
+{
+    unsigned written = 0;
+    return HMAC(EVP_sha256(), key, CRYPTO_KEY_SIZE, data, length, ret_mac, &written) != NULL &&
+           written == CRYPTO_SHA256_SIZE;
+}
+
+/* From DER, in which OpenSSL has it, to two numbers of a fixed width. */
+static bool flatten_signature(const uint8_t *der, size_t length, uint8_t ret_signature[CRYPTO_ES256_SIZE])
+{
+    enum { HALF = CRYPTO_ES256_SIZE / 2 };
+    ECDSA_SIG *numbers = d2i_ECDSA_SIG(NULL, &der, (long)length);
+    bool ok = numbers && BN_bn2binpad(ECDSA_SIG_get0_r(numbers), ret_signature, HALF) == HALF &&
+              BN_bn2binpad(ECDSA_SIG_get0_s(numbers), ret_signature + HALF, HALF) == HALF;
+    ECDSA_SIG_free(numbers);
+    return ok;
+}
+
+bool crypto_es256_sign(const char *private_pem, const void *data, size_t length,
+                       uint8_t ret_signature[CRYPTO_ES256_SIZE])
+{
+    uint8_t der[128];
+    size_t der_length = sizeof(der);
+    BIO *bio = BIO_new_mem_buf(private_pem, -1);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool ok = key && context && EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+              EVP_DigestSign(context, der, &der_length, data, length) == 1 &&
+              flatten_signature(der, der_length, ret_signature);
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    return ok;
+}
+
+/* The reverse; returns a length, or -1. *ret_der is OpenSSL's to free. */
+static int unflatten_signature(const uint8_t signature[CRYPTO_ES256_SIZE], uint8_t **ret_der)
+{
+    enum { HALF = CRYPTO_ES256_SIZE / 2 };
+    int length = -1;
+    ECDSA_SIG *numbers = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(signature, HALF, NULL);
+    BIGNUM *s = BN_bin2bn(signature + HALF, HALF, NULL);
+    if (numbers && r && s && ECDSA_SIG_set0(numbers, r, s) == 1) {
+        length = i2d_ECDSA_SIG(numbers, ret_der);
+    } else {
+        BN_free(r);
+        BN_free(s);
+    }
+    ECDSA_SIG_free(numbers);
+    return length;
+}
+
+bool crypto_es256_verify(const char *public_pem, const void *data, size_t length,
+                         const uint8_t signature[CRYPTO_ES256_SIZE])
+{
+    uint8_t *der = NULL;
+    int der_length = unflatten_signature(signature, &der);
+    BIO *bio = BIO_new_mem_buf(public_pem, -1);
+    EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool ok = der_length > 0 && key && context &&
+              EVP_DigestVerifyInit(context, NULL, EVP_sha256(), NULL, key) == 1 &&
+              EVP_DigestVerify(context, der, (size_t)der_length, data, length) == 1;
+    ERR_clear_error();
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    OPENSSL_free(der);
+    return ok;
+}
+
 void crypto_hex(const uint8_t *data, size_t length, char *ret_text)
 {
     static const char DIGITS[] = "0123456789abcdef";
@@ -34,6 +113,18 @@ void crypto_hex(const uint8_t *data, size_t length, char *ret_text)
         ret_text[2 * i + 1] = DIGITS[data[i] & 15];
     }
     ret_text[2 * length] = '\0';
+}
+
+bool crypto_unhex(const char *text, uint8_t *ret_data, size_t length)
+{
+    if (strspn(text, "0123456789abcdefABCDEF") != 2 * length || text[2 * length]) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        const char pair[] = {text[2 * i], text[2 * i + 1], '\0'};
+        ret_data[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return true;
 }
 
 size_t crypto_base64url(const uint8_t *data, size_t length, char *ret_text)

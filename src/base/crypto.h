@@ -23,8 +23,19 @@ enum {
  * there is no safe answer without randomness. */
 void crypto_random(void *ret_bytes, size_t length);
 void crypto_sha256(const void *data, size_t length, uint8_t ret_digest[CRYPTO_SHA256_SIZE]);
+bool crypto_hmac_sha256(const uint8_t key[CRYPTO_KEY_SIZE], const void *data, size_t length,
+                        uint8_t ret_mac[CRYPTO_SHA256_SIZE]);
+enum { CRYPTO_ES256_SIZE = 64 };
+/* Sign with a P-256 private key in PEM; the signature is r and s (RFC 7518 section 3.4). */
+bool crypto_es256_sign(const char *private_pem, const void *data, size_t length,
+                       uint8_t ret_signature[CRYPTO_ES256_SIZE]);
+/* Whether `signature` was made by the other half of a P-256 public key in PEM. */
+bool crypto_es256_verify(const char *public_pem, const void *data, size_t length,
+                         const uint8_t signature[CRYPTO_ES256_SIZE]);
 /* Lower-case hex; ret_text has 2*length+1 bytes. */
 void crypto_hex(const uint8_t *data, size_t length, char *ret_text);
+/* The reverse; false unless `text` is exactly `length` bytes in hex. */
+bool crypto_unhex(const char *text, uint8_t *ret_data, size_t length);
 /* base64url without padding (RFC 4648 section 5); ret_text has (length*4+2)/3 + 1 bytes. */
 size_t crypto_base64url(const uint8_t *data, size_t length, char *ret_text);
 /* Decode the same, strictly; false for a character outside the alphabet, an impossible length, or

@@ -16,7 +16,7 @@ enum {
 };
 
 struct ctl {
-    const struct config *config;
+    struct config *config;
     struct pg *pg;
 };
 
@@ -27,6 +27,7 @@ struct ctl_command {
     int (*run)(struct ctl *ctl, int argc, char **argv); /* argv[0] is the name */
 };
 
+int ctl_keys(struct ctl *ctl, int argc, char **argv);
 int ctl_migrate(struct ctl *ctl, int argc, char **argv);
 int ctl_user(struct ctl *ctl, int argc, char **argv);
 int ctl_workspace(struct ctl *ctl, int argc, char **argv);

@@ -12,6 +12,8 @@
 enum { STATEMENT_LIMIT_MS = 24 * 3600 * 1000 };
 
 static const struct ctl_command COMMANDS[] = {
+    {"keys", "status | rotate [SECONDS]", "show the keys that sign tokens, or bring in the next one",
+     ctl_keys},
     {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
      ctl_migrate},
     {"user", "role EMAIL user|admin", "change the role of an account", ctl_user},

@@ -18,6 +18,8 @@
 #include "base/mem.h"
 #include "fcgid/health.h"
 #include "identity/account.h"
+#include "identity/discovery.h"
+#include "identity/refresh.h"
 #include "identity/session.h"
 
 enum { FORM_MAX = 16 * 1024 };
@@ -30,6 +32,10 @@ const struct route ROUTES[] = {
     /* method   pattern                            access  pools        body                  flags           handler */
     {"POST",   "/auth/register",                   PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_register},
     {"POST",   "/auth/login",                      PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, session_login},
+    {"POST",   "/auth/refresh",                    PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, refresh_session},
+    {"POST",   "/auth/logout",                     USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_logout},
+    {"GET",    "/auth/sessions",                   USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_list},
+    {"DELETE", "/auth/sessions/{id:text}",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_end},
     {"GET",    "/auth/verify",                     USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_verify},
     {"GET",    "/auth/profile",                    USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_profile},
     {"PUT",    "/auth/profile",                    USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_update},
@@ -47,6 +53,8 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/events/date-range",     USER,   POOL_API,    0,                    ROUTE_ETAG,     listing_of_all},
     {"GET",    "/analytics/users/{user_id:text}/events", USER, POOL_API, 0,                   ROUTE_ETAG,     listing_of_user},
     {"GET",    "/analytics/export",                USER,   POOL_API,    0,                    ROUTE_NO_STORE, export_events},
+
+    {"GET",    "/.well-known/jwks.json",           PUBLIC, POOL_API,    0,                    0,              discovery_jwks},
 
     {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
     {"GET",    "/health/live",                     PUBLIC, POOL_ANY,    0,                    ROUTE_NO_STORE, health_live},

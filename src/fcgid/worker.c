@@ -248,7 +248,9 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
     }
     if (worker->options->pool == POOL_AUTH && now_us >= state->prune_at_us) {
         bool more = false;
+        int64_t keys = 0;
         enum err e = session_prune(state->pg, &more);
+        e = e || !state->keys_loaded ? e : keyring_prune(state->pg, &keys);
         state->prune_at_us = now_us + (more ? 0 : e ? 1 : PRUNE_EVERY_S) * USEC_PER_SEC;
     }
 }
@@ -356,7 +358,7 @@ static void init(struct worker *worker, const struct worker_options *options)
                 .connect_timeout_s = config->database_connect_timeout_s,
                 .statement_timeout_ms = config->database_timeout_ms,
             },
-        .keyring = keyring_new(config, options->pool == POOL_AUTH),
+        .keyring = keyring_new(config, options->pool != POOL_INGEST),
         .revocations = revocations_new(),
         .cache = options->pool == POOL_API ? cache_new(CACHE_BYTES) : NULL,
         .stop_event = eventfd(0, EFD_CLOEXEC),

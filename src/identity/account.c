@@ -55,7 +55,7 @@ enum err account_register(struct request *request, struct response *response)
     PG_RESULT_AUTO taken = NULL;
     PG_RESULT_AUTO result = NULL;
     char hash[PASSWORD_HASH_SIZE];
-    uint8_t session_id[16];
+    struct session_opened session = {.access_token = NULL};
 
     enum err e = validate_body(request, FIELDS, COUNT, &body, values);
     if (e) {
@@ -74,12 +74,12 @@ enum err account_register(struct request *request, struct response *response)
     e = e ? e : password_hash(services->hasher, values[PASSWORD].text, services->config->bcrypt_cost, hash);
     if (!e) {
         struct pg_params params = {0};
-        session_params(request, &params, session_id);
+        e = session_params(request, &params, &session);
         pg_text(&params, values[EMAIL].text);
         pg_text(&params, hash);
         pg_text(&params, values[USERNAME].text);
         pg_text(&params, values[FULL_NAME].text);
-        e = pg_query(services->pg, &REGISTER, &params, &result);
+        e = e ? e : pg_query(services->pg, &REGISTER, &params, &result);
     }
     if (e == ERR_CONFLICT) {
         return problem_say(&request->problem, e, "An account with this address exists already.");
@@ -97,7 +97,7 @@ enum err account_register(struct request *request, struct response *response)
         .updated_us = pg_get_int(result, 0, 2),
     };
     request->principal.user_id = user.user_id; /* for the log */
-    return session_answer(request, response, 201, &user, session_id);
+    return session_answer(request, response, 201, &user, &session);
 }
 
 /* A statement about one account, the first parameter, to run with the account's row locked. */

@@ -13,26 +13,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { KEYS_MAX = 16, COORDINATE_SIZE = 32 };
+enum { COORDINATE_SIZE = 32 };
 
 static const char SEAL_PURPOSE[] = "tallygate signing keys v1";
 
-static const struct pg_statement LOAD = {
-    "keyring_load", "SELECT kid, public_pem, encode(private_key, 'hex') FROM signing_keys "
-                    "ORDER BY created_at DESC, kid LIMIT 16"};
+static const struct pg_statement LOAD = {"keyring_load",
+                                         "SELECT kid, public_pem, encode(private_key, 'hex'), " PG_US(
+                                             "active_from") " FROM signing_keys "
+                                                            "ORDER BY active_from DESC, kid LIMIT 16"};
 static const struct pg_statement INSERT_FIRST = {
     "keyring_insert_first", "INSERT INTO signing_keys (kid, public_pem, private_key) SELECT $1, $2, $3 "
-                            "WHERE NOT EXISTS (SELECT FROM signing_keys)"};
+                            "WHERE NOT EXISTS (SELECT FROM signing_keys) RETURNING " PG_US("active_from")};
+static const struct pg_statement INSERT_NEXT = {
+    "keyring_insert_next", "INSERT INTO signing_keys (kid, public_pem, private_key, active_from) "
+                           "SELECT $1, $2, $3, now() + make_interval(secs => $4::int) "
+                           "WHERE NOT EXISTS (SELECT FROM signing_keys WHERE active_from > now()) "
+                           "AND (SELECT count(*) FROM signing_keys) < 16 " /* KEYRING_KEYS_MAX */
+                           "RETURNING " PG_US("active_from")};
+/* A token lives for a day at the most, and clocks differ by less than an hour. */
+static const struct pg_statement PRUNE = {
+    "keyring_prune",
+    "DELETE FROM signing_keys old WHERE EXISTS (SELECT FROM signing_keys next "
+    "WHERE next.active_from > old.active_from AND next.active_from < now() - interval '25 hours') "
+    "RETURNING 1"};
 
 struct keyring {
     const struct config *config;
     bool with_private;
     pthread_rwlock_t lock; /* over what follows */
-    struct keyring_key keys[KEYS_MAX];
+    struct keyring_key keys[KEYRING_KEYS_MAX];
     size_t count;
     _Atomic uint64_t generation;
 };
@@ -55,9 +69,9 @@ void keyring_free(struct keyring *keyring)
     }
 }
 
-static bool seal_key(const struct keyring *keyring, uint8_t ret_key[CRYPTO_KEY_SIZE])
+static bool seal_key(const struct config *config, uint8_t ret_key[CRYPTO_KEY_SIZE])
 {
-    return crypto_derive(keyring->config->secret, keyring->config->secret_length, SEAL_PURPOSE, ret_key);
+    return crypto_derive(config->secret, config->secret_length, SEAL_PURPOSE, ret_key);
 }
 
 /* PEM of one half of the pair into a fixed buffer. */
@@ -94,26 +108,41 @@ static bool put_coordinate(EVP_PKEY *pair, const char *name, char *ret_text)
 }
 
 /* RFC 7638: SHA-256 of the key's required members in lexical order, without white space. */
-static bool thumbprint(EVP_PKEY *pair, char ret_kid[KEYRING_KID_SIZE])
+static void thumbprint(struct keyring_key *key)
 {
-    char x[KEYRING_KID_SIZE], y[KEYRING_KID_SIZE], json[256];
+    char json[256];
     uint8_t digest[CRYPTO_SHA256_SIZE];
-    if (!put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_X, x) ||
-        !put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_Y, y)) {
-        return false;
-    }
-    int length =
-        snprintf(json, sizeof(json), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", x, y);
+    int length = snprintf(json, sizeof(json), "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}",
+                          key->x, key->y);
     crypto_sha256(json, (size_t)length, digest);
-    crypto_base64url(digest, sizeof(digest), ret_kid);
-    return true;
+    crypto_base64url(digest, sizeof(digest), key->kid);
+}
+
+static bool put_point(EVP_PKEY *pair, struct keyring_key *key)
+{
+    return put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_X, key->x) &&
+           put_coordinate(pair, OSSL_PKEY_PARAM_EC_PUB_Y, key->y);
+}
+
+/* Fill in the point of a key whose PEM was loaded. */
+static bool read_point(struct keyring_key *key)
+{
+    BIO *bio = BIO_new_mem_buf(key->public_pem, -1);
+    EVP_PKEY *pair = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    bool ok = pair && put_point(pair, key);
+    EVP_PKEY_free(pair);
+    BIO_free(bio);
+    return ok;
 }
 
 static bool make_key(struct keyring_key *ret_key)
 {
     EVP_PKEY *pair = EVP_EC_gen("P-256");
-    bool ok = pair && thumbprint(pair, ret_key->kid) && write_pem(pair, false, ret_key->public_pem) &&
+    bool ok = pair && put_point(pair, ret_key) && write_pem(pair, false, ret_key->public_pem) &&
               write_pem(pair, true, ret_key->private_pem);
+    if (ok) {
+        thumbprint(ret_key);
+    }
     EVP_PKEY_free(pair);
     return ok;
 }
@@ -128,32 +157,67 @@ enum err keyring_make(struct keyring *keyring)
     return ok ? ERR_OK : ERR_INTERNAL;
 }
 
-static enum err insert_when_first(struct pg *pg, void *argument)
+struct insertion {
+    const struct pg_statement *statement;
+    struct pg_params params;
+    PGresult *result;
+};
+
+static enum err insert_locked(struct pg *pg, void *argument)
 {
+    struct insertion *insertion = argument;
     enum err e = pg_script(pg, "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE");
-    return e ? e : pg_query(pg, &INSERT_FIRST, argument, NULL);
+    return e ? e : pg_query(pg, insertion->statement, &insertion->params, &insertion->result);
 }
 
-/* Make the very first key. Several hosts may try at once: the insert takes effect for one. */
-static enum err insert_first(struct keyring *keyring, struct pg *pg)
+/* Make a key and store it by `statement`, which may decide not to: ERR_CONFLICT. Several hosts may try at
+ * once: it takes effect for one. ret_key may be NULL. */
+static enum err insert(const struct config *config, struct pg *pg, const struct pg_statement *statement,
+                       int64_t delay_s, struct keyring_key *ret_key)
 {
     struct keyring_key key = {.kid = ""};
     uint8_t seal[CRYPTO_KEY_SIZE];
     uint8_t sealed[KEYRING_PEM_SIZE + CRYPTO_SEAL_OVERHEAD];
     enum err e = ERR_INTERNAL;
 
-    if (make_key(&key) && seal_key(keyring, seal)) {
+    if (make_key(&key) && seal_key(config, seal)) {
         size_t length = strlen(key.private_pem);
         if (crypto_seal(seal, key.kid, (const uint8_t *)key.private_pem, length, sealed)) {
-            struct pg_params params = {0};
-            pg_text(&params, key.kid);
-            pg_text(&params, key.public_pem);
-            pg_bytes(&params, sealed, length + CRYPTO_SEAL_OVERHEAD);
-            e = pg_transaction(pg, insert_when_first, &params);
+            struct insertion insertion = {.statement = statement};
+            pg_text(&insertion.params, key.kid);
+            pg_text(&insertion.params, key.public_pem);
+            pg_bytes(&insertion.params, sealed, length + CRYPTO_SEAL_OVERHEAD);
+            if (statement == &INSERT_NEXT) {
+                pg_int(&insertion.params, delay_s);
+            }
+            e = pg_transaction(pg, insert_locked, &insertion);
+            e = e ? e : PQntuples(insertion.result) ? ERR_OK : ERR_CONFLICT;
+            if (!e && ret_key) {
+                *ret_key = key;
+                ret_key->active_from_us = pg_get_int(insertion.result, 0, 0);
+                crypto_wipe(ret_key->private_pem, sizeof(ret_key->private_pem));
+            }
+            PQclear(insertion.result);
         }
     }
     crypto_wipe(seal, sizeof(seal));
     crypto_wipe(&key, sizeof(key));
+    return e;
+}
+
+enum err keyring_rotate(const struct config *config, struct pg *pg, int64_t delay_s,
+                        struct keyring_key *ret_key)
+{
+    return insert(config, pg, &INSERT_NEXT, delay_s, ret_key);
+}
+
+enum err keyring_prune(struct pg *pg, int64_t *ret_deleted)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = pg_query(pg, &PRUNE, NULL, &result);
+    if (!e) {
+        *ret_deleted = PQntuples(result);
+    }
     return e;
 }
 
@@ -165,15 +229,8 @@ static bool open_private(const struct keyring *keyring, const char *sealed_hex, 
     if (length < CRYPTO_SEAL_OVERHEAD || length >= sizeof(sealed)) {
         return false;
     }
-    for (size_t i = 0; i < length; i++) {
-        unsigned byte;
-        if (sscanf(sealed_hex + 2 * i, "%2x", &byte) != 1) {
-            return false;
-        }
-        sealed[i] = (uint8_t)byte;
-    }
-    bool ok =
-        seal_key(keyring, seal) && crypto_open(seal, key->kid, sealed, length, (uint8_t *)key->private_pem);
+    bool ok = crypto_unhex(sealed_hex, sealed, length) && seal_key(keyring->config, seal) &&
+              crypto_open(seal, key->kid, sealed, length, (uint8_t *)key->private_pem);
     key->private_pem[ok ? length - CRYPTO_SEAL_OVERHEAD : 0] = '\0';
     crypto_wipe(seal, sizeof(seal));
     return ok;
@@ -183,16 +240,26 @@ static bool open_private(const struct keyring *keyring, const char *sealed_hex, 
 static enum err take_rows(struct keyring *keyring, const PGresult *result)
 {
     int rows = PQntuples(result);
-    struct keyring_key *keys = mem_zalloc(KEYS_MAX, sizeof(*keys));
+    struct keyring_key *keys = mem_zalloc(KEYRING_KEYS_MAX, sizeof(*keys));
     enum err e = rows ? ERR_OK : ERR_NOT_FOUND;
+    bool past = false; /* behind the key that signs now: such a key only verifies, and its private part stays
+                          sealed */
     for (int i = 0; i < rows && !e; i++) {
         struct keyring_key *key = &keys[i];
         snprintf(key->kid, sizeof(key->kid), "%s", pg_get_text(result, i, 0));
         snprintf(key->public_pem, sizeof(key->public_pem), "%s", pg_get_text(result, i, 1));
-        if (keyring->with_private && !open_private(keyring, pg_get_text(result, i, 2), key)) {
+        key->active_from_us = pg_get_int(result, i, 3);
+        if (!read_point(key)) {
+            log_error("signing key %s is no key of the curve P-256", key->kid);
+            e = ERR_INTERNAL;
+            break;
+        }
+        bool may_sign = keyring->with_private && !past;
+        past = past || key->active_from_us <= clock_now_us();
+        if (may_sign && !open_private(keyring, pg_get_text(result, i, 2), key)) {
             log_error("signing key %s cannot be opened: the master secret is not the one it was sealed with",
                       key->kid);
-            e = ERR_INTERNAL;
+            e = past ? ERR_INTERNAL : ERR_OK; /* one that is to come must not stop the one that signs */
         }
     }
     if (!e) {
@@ -204,7 +271,7 @@ static enum err take_rows(struct keyring *keyring, const PGresult *result)
         }
         pthread_rwlock_unlock(&keyring->lock);
     }
-    crypto_wipe(keys, KEYS_MAX * sizeof(*keys));
+    crypto_wipe(keys, KEYRING_KEYS_MAX * sizeof(*keys));
     free(keys);
     return e;
 }
@@ -221,8 +288,8 @@ enum err keyring_load(struct keyring *keyring, struct pg *pg)
         if (e != ERR_NOT_FOUND || !keyring->with_private) {
             return e;
         }
-        e = insert_first(keyring, pg);
-        if (e) {
+        e = insert(keyring->config, pg, &INSERT_FIRST, 0, NULL);
+        if (e && e != ERR_CONFLICT) { /* that one is another host's, which was first */
             return e;
         }
     }
@@ -239,13 +306,32 @@ bool keyring_is_loaded(struct keyring *keyring)
 
 enum err keyring_signer(struct keyring *keyring, struct keyring_key *ret_key)
 {
+    int64_t now_us = clock_now_us();
     pthread_rwlock_rdlock(&keyring->lock);
-    bool found = keyring->count > 0;
-    if (found) {
-        *ret_key = keyring->keys[0];
+    size_t count = keyring->count;
+    size_t i = 0;
+    /* The last one that can signs, even when our clock lags behind or was set back. */
+    while (i + 1 < count && keyring->keys[i + 1].private_pem[0] &&
+           (keyring->keys[i].active_from_us > now_us || !keyring->keys[i].private_pem[0])) {
+        i++;
+    }
+    if (count) {
+        *ret_key = keyring->keys[i];
     }
     pthread_rwlock_unlock(&keyring->lock);
-    return found ? ERR_OK : ERR_UNAVAILABLE;
+    return count ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+size_t keyring_public(struct keyring *keyring, struct keyring_key ret_keys[KEYRING_KEYS_MAX])
+{
+    pthread_rwlock_rdlock(&keyring->lock);
+    size_t count = keyring->count;
+    for (size_t i = 0; i < count; i++) {
+        ret_keys[i] = keyring->keys[i];
+        crypto_wipe(ret_keys[i].private_pem, sizeof(ret_keys[i].private_pem));
+    }
+    pthread_rwlock_unlock(&keyring->lock);
+    return count;
 }
 
 uint64_t keyring_generation(struct keyring *keyring)

@@ -10,9 +10,13 @@
 #include "http/challenge.h"
 #include "http/validate.h"
 #include "identity/password.h"
+#include "identity/refresh.h"
 #include "identity/token.h"
 
-/* A session is stored for as long as a token of it can live. */
+/*
+ * A session lives as long as its refresh token is good (refresh.c), and longer than any access token that it
+ * got. Ending one is deleting its row: a trigger revokes its access tokens in the same transaction.
+ */
 static const struct pg_statement BY_EMAIL = {
     "session_by_email",
     "SELECT u.id, w.id, u.email, u.username, u.full_name, " PG_US("u.created_at") ", " PG_US(
@@ -21,10 +25,24 @@ static const struct pg_statement BY_EMAIL = {
                         "JOIN workspaces w ON w.id = m.workspace_id AND w.personal "
                         "WHERE u.email = $1::text::citext"};
 static const struct pg_statement OPEN = {
-    "session_open", "INSERT INTO sessions (id, address, user_agent, expires_at, user_id) "
-                    "SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), id "
-                    "FROM users WHERE id = $5 AND is_active AND password_hash = $6 FOR SHARE "
-                    "RETURNING id"};
+    "session_open",
+    "INSERT INTO sessions (id, address, user_agent, expires_at, seed, refresh_hash, user_id) "
+    "SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), $5::bytea, $6::bytea, id "
+    "FROM users WHERE id = $7 AND is_active AND password_hash = $8 FOR SHARE "
+    "RETURNING id"};
+static const struct pg_statement CROWD_OUT = {
+    "session_crowd_out", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 "
+                         "ORDER BY refreshed_at DESC, id DESC OFFSET 100)"};
+static const struct pg_statement LOGOUT = {
+    "session_logout", "DELETE FROM sessions WHERE user_id = $1 AND CASE $3 WHEN 'local' THEN id = $2::uuid "
+                      "WHEN 'others' THEN id <> $2::uuid ELSE true END"};
+static const struct pg_statement LIST = {
+    "session_list",
+    "SELECT id, host(address), user_agent, " PG_US("created_at") ", " PG_US("refreshed_at") ", " PG_US(
+        "expires_at") ", id = $2::uuid FROM sessions WHERE user_id = $1 AND expires_at > now() "
+                      "ORDER BY refreshed_at DESC, id DESC LIMIT 100"};
+static const struct pg_statement END = {
+    "session_end", "DELETE FROM sessions WHERE user_id = $1 AND id = $2::uuid RETURNING id"};
 static const struct pg_statement REHASH = {
     "session_rehash",
     "UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3 RETURNING id"};
@@ -46,7 +64,7 @@ enum {
     VERIFIED_MAX = 4096,
 };
 
-static const char *user_agent(struct request *request)
+const char *session_user_agent(struct request *request)
 {
     enum { SHOWN_MAX = 255 };
     const char *given = request_variable(request, "HTTP_USER_AGENT");
@@ -61,25 +79,57 @@ static const char *user_agent(struct request *request)
     return text;
 }
 
-void session_params(struct request *request, struct pg_params *params, uint8_t ret_id[16])
+enum err session_params(struct request *request, struct pg_params *params, struct session_opened *ret_opened)
 {
+    const struct config *config = request->services->config;
     char *text = arena_alloc(request->arena, UUID_TEXT_SIZE);
-    uuid_v7(ret_id);
-    uuid_format(ret_id, text);
+    uint8_t *seed = arena_alloc(request->arena, REFRESH_SEED_SIZE);
+    struct refresh_token *token = arena_alloc(request->arena, sizeof(*token));
+    uuid_v7(ret_opened->id);
+    uuid_format(ret_opened->id, text);
+    crypto_random(seed, REFRESH_SEED_SIZE);
+    enum err e = refresh_derive(config, ret_opened->id, 0, seed, token);
+    if (e) {
+        return e;
+    }
+    ret_opened->refresh_token = token->text;
     pg_text(params, text);
     pg_text(params, request_variable(request, "REMOTE_ADDR"));
-    pg_text(params, user_agent(request));
-    pg_int(params, request->services->config->access_token_ttl_s);
+    pg_text(params, session_user_agent(request));
+    pg_int(params, config->refresh_token_ttl_s);
+    pg_bytes(params, seed, REFRESH_SEED_SIZE);
+    pg_bytes(params, token->hash, sizeof(token->hash));
+    return ERR_OK;
 }
 
-enum err session_answer(struct request *request, struct response *response, int status,
-                        const struct session_user *user, const uint8_t session_id[16])
+void session_read_user(const PGresult *row, struct session_user *ret_user)
+{
+    *ret_user = (struct session_user){
+        .user_id = pg_get_int(row, 0, 0),
+        .workspace_id = pg_get_int(row, 0, 1),
+        .email = pg_get_text(row, 0, 2),
+        .username = pg_get_text(row, 0, 3),
+        .full_name = pg_get_text(row, 0, 4),
+        .created_us = pg_get_int(row, 0, 5),
+        .updated_us = pg_get_int(row, 0, 6),
+    };
+}
+
+enum err session_token(struct request *request, const struct session_user *user, const uint8_t session_id[16],
+                       const char **ret_token)
 {
     const struct services *services = request->services;
     struct principal principal = {.user_id = user->user_id, .workspace_id = user->workspace_id};
-    const char *token;
     memcpy(principal.session_id, session_id, sizeof(principal.session_id));
-    enum err e = token_issue(services->keyring, services->config, &principal, request->arena, &token);
+    return token_issue(services->keyring, services->config, &principal, request->arena, ret_token);
+}
+
+enum err session_answer(struct request *request, struct response *response, int status,
+                        const struct session_user *user, const struct session_opened *opened)
+{
+    const struct services *services = request->services;
+    const char *token = opened->access_token;
+    enum err e = token ? ERR_OK : session_token(request, user, opened->id, &token);
     if (e) {
         return e;
     }
@@ -87,6 +137,8 @@ enum err session_answer(struct request *request, struct response *response, int 
     json_add_string(answer, "access_token", token);
     json_add_string(answer, "token_type", "bearer");
     json_add_int(answer, "expires_in", services->config->access_token_ttl_s);
+    json_add_string(answer, "refresh_token", opened->refresh_token);
+    json_add_int(answer, "refresh_token_expires_in", services->config->refresh_token_ttl_s);
     struct json_object *account = json_object_new_object();
     json_add_int(account, "id", user->user_id);
     json_add_string(account, "email", user->email);
@@ -150,29 +202,28 @@ static bool credentials_match(const struct services *services, const struct valu
 static enum err open_session(struct request *request, struct response *response, const char *password,
                              const PGresult *result)
 {
-    struct session_user user = {
-        .user_id = pg_get_int(result, 0, 0),
-        .workspace_id = pg_get_int(result, 0, 1),
-        .email = pg_get_text(result, 0, 2),
-        .username = pg_get_text(result, 0, 3),
-        .full_name = pg_get_text(result, 0, 4),
-        .created_us = pg_get_int(result, 0, 5),
-        .updated_us = pg_get_int(result, 0, 6),
-    };
+    struct session_user user;
+    struct session_opened session = {.access_token = NULL};
     struct pg_params params = {0};
+    struct pg_params of_user = {0};
     PG_RESULT_AUTO opened = NULL;
-    uint8_t session_id[16];
 
+    session_read_user(result, &user);
     const char *hash = rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
-    session_params(request, &params, session_id);
+    enum err e = session_params(request, &params, &session);
     pg_int(&params, user.user_id);
     pg_text(&params, hash); /* a password that was changed while we hashed opens nothing */
-    enum err e = pg_query(request->services->pg, &OPEN, &params, &opened);
+    e = e ? e : pg_query(request->services->pg, &OPEN, &params, &opened);
     if (!e && PQntuples(opened) == 0) {
         return refuse_login(request, response);
     }
-    request->principal.user_id = user.user_id; /* for the log */
-    return e ? e : session_answer(request, response, 200, &user, session_id);
+    if (e) {
+        return e;
+    }
+    pg_int(&of_user, user.user_id);
+    (void)pg_query(request->services->pg, &CROWD_OUT, &of_user, NULL); /* the next login tries again */
+    request->principal.user_id = user.user_id;                         /* for the log */
+    return session_answer(request, response, 200, &user, &session);
 }
 
 enum err session_login(struct request *request, struct response *response)
@@ -204,6 +255,88 @@ enum err session_login(struct request *request, struct response *response)
         return refuse_login(request, response);
     }
     return open_session(request, response, values[PASSWORD].text, result);
+}
+
+/* The first two parameters of statements about the caller's sessions: the account, and the session that asks.
+ */
+static void caller_params(struct request *request, struct pg_params *params)
+{
+    char *session = arena_alloc(request->arena, UUID_TEXT_SIZE);
+    uuid_format(request->principal.session_id, session);
+    pg_int(params, request->principal.user_id);
+    pg_text(params, session);
+}
+
+static const char *check_scope(const char *text, size_t length)
+{
+    (void)length;
+    bool known = strcmp(text, "local") == 0 || strcmp(text, "others") == 0 || strcmp(text, "global") == 0;
+    return known ? NULL : "must be local, others or global";
+}
+
+enum err session_logout(struct request *request, struct response *response)
+{
+    static const struct field QUERY[] = {{"scope", FIELD_STRING, 0, 1, 16, check_scope}};
+    struct value scope;
+    struct pg_params params = {0};
+    enum err e = validate_query(request, QUERY, 1, &scope);
+    if (e) {
+        return e;
+    }
+    caller_params(request, &params);
+    pg_text(&params, scope.present ? scope.text : "local");
+    e = pg_query(request->services->pg, &LOGOUT, &params, NULL);
+    if (!e) {
+        response_empty(response, 204);
+    }
+    return e;
+}
+
+enum err session_list(struct request *request, struct response *response)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+    caller_params(request, &params);
+    enum err e = pg_query(request->services->pg, &LIST, &params, &result);
+    if (e) {
+        return e;
+    }
+    JSON_AUTO answer = json_object_new_object();
+    struct json_object *items = json_object_new_array();
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct json_object *item = json_object_new_object();
+        json_add_string(item, "id", pg_get_text(result, row, 0));
+        json_add_string(item, "address", pg_get_text(result, row, 1));
+        json_add_string(item, "user_agent", pg_get_text(result, row, 2));
+        json_add_time(item, "created_at", pg_get_int(result, row, 3));
+        json_add_time(item, "last_used_at", pg_get_int(result, row, 4));
+        json_add_time(item, "expires_at", pg_get_int(result, row, 5));
+        json_add(item, "current", json_object_new_boolean(pg_get_bool(result, row, 6)));
+        json_object_array_add(items, item);
+    }
+    json_add(answer, "items", items);
+    json_add(answer, "next_cursor", NULL); /* an account has at most a hundred */
+    response_json(response, 200, answer);
+    return ERR_OK;
+}
+
+enum err session_end(struct request *request, struct response *response)
+{
+    const char *id = request_param(request, "id");
+    uint8_t parsed[16];
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+    enum err e = uuid_parse(id, parsed) ? ERR_OK : ERR_NOT_FOUND;
+    pg_int(&params, request->principal.user_id);
+    pg_text(&params, id);
+    e = e ? e : pg_query(request->services->pg, &END, &params, &result);
+    if (e == ERR_NOT_FOUND || (!e && PQntuples(result) == 0)) {
+        return problem_say(&request->problem, ERR_NOT_FOUND, "There is no session with this id.");
+    }
+    if (!e) {
+        response_empty(response, 204);
+    }
+    return e;
 }
 
 static enum err verify_anew(struct request *request, struct response *response, const char *session)

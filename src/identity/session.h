@@ -20,16 +20,38 @@ struct session_user {
     int64_t updated_us;
 };
 
+/* A session that is stored or about to be. */
+struct session_opened {
+    uint8_t id[16];
+    const char *refresh_token;
+    const char *access_token; /* NULL: still to be made */
+};
+
+/* The user in the first seven columns of a row: id, workspace, email, username, full name, created, updated
+ * (PG_US). */
+void session_read_user(const PGresult *row, struct session_user *ret_user);
 /* The parameters that describe a new session, in the order id, address, user agent, lifetime in
- * seconds, for statements that insert one. Fills in the id. */
-void session_params(struct request *request, struct pg_params *params, uint8_t ret_id[16]);
-/* Answer {access_token, token_type, expires_in, user} for a session that was stored. */
+ * seconds, seed, refresh token's hash, for statements that insert one. */
+enum err session_params(struct request *request, struct pg_params *params, struct session_opened *ret_opened);
+/* An access token for the session; it lives in the arena. */
+enum err session_token(struct request *request, const struct session_user *user, const uint8_t session_id[16],
+                       const char **ret_token);
+/* What the client calls itself, as it may be stored; NULL when it says nothing. */
+const char *session_user_agent(struct request *request);
+/* Answer {access_token, token_type, expires_in, refresh_token, refresh_token_expires_in, user} for a session
+ * that was stored. */
 enum err session_answer(struct request *request, struct response *response, int status,
-                        const struct session_user *user, const uint8_t session_id[16]);
+                        const struct session_user *user, const struct session_opened *opened);
 
 /* POST /auth/login: {email, password}. An unknown address and a wrong password get the same words
  * after the same work. */
 enum err session_login(struct request *request, struct response *response);
+/* POST /auth/logout?scope=local|others|global: end the session that asks, the account's others, or all. */
+enum err session_logout(struct request *request, struct response *response);
+/* GET /auth/sessions: those of the account, the one used last first. */
+enum err session_list(struct request *request, struct response *response);
+/* DELETE /auth/sessions/{id} */
+enum err session_end(struct request *request, struct response *response);
 /* GET /auth/verify: {id, email, created_at} of the token's account, as they were within the last second. */
 enum err session_verify(struct request *request, struct response *response);
 

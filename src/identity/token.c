@@ -1,139 +1,186 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libjwt checks a signature with the algorithm that the token's own header names and a key that
- * the caller hands over, so an HS256 token "signed" with our public key would pass. Therefore the
- * header is read first, by us: the algorithm must be ES256 and the key id one of ours. libjwt
- * checks no claim; all of them are checked here.
+ * Tokens are made and read here, with json-c and OpenSSL, and not by libjwt: the version of Debian 12 writes
+ * `typ: JWT` over whatever it is told, and refuses to decode any other, while RFC 9068 wants `at+jwt`. It
+ * would also check a signature with the algorithm that the token's own header names, and no claim at all.
+ *
+ * There is one form, and one algorithm: three parts in base64url, ES256, a key id of ours. Nothing in the
+ * header chooses anything but the key.
  */
 #include "identity/token.h"
 
 #include <errno.h>
-#include <jwt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/json.h"
 
-static void jwt_cleanup(jwt_t **jwt)
-{
-    jwt_free(*jwt);
-}
-#define JWT_AUTO __attribute__((cleanup(jwt_cleanup))) jwt_t *
+/* RFC 9068 section 2.1: no other kind of JWT, such as an ID token that was signed with the same key, is taken
+ * for an access token. */
+static const char TYPE[] = "at+jwt";
+static const char TYPE_IN_FULL[] = "application/at+jwt"; /* RFC 7515 section 4.1.9 */
 
-static bool add_claims(jwt_t *jwt, const struct config *config, const struct principal *principal,
-                       int64_t now_s, struct arena *arena)
+/* The client_id that RFC 9068 section 2.2 asks for: our own login is the client. */
+static const char FIRST_PARTY[] = "tallygate";
+
+static struct json_object *make_header(const struct keyring_key *key)
+{
+    struct json_object *header = json_object_new_object();
+    json_add_string(header, "alg", "ES256");
+    json_add_string(header, "typ", TYPE);
+    json_add_string(header, "kid", key->kid);
+    return header;
+}
+
+static struct json_object *make_claims(const struct config *config, const struct principal *principal,
+                                       int64_t now_s, struct arena *arena)
 {
     char session[UUID_TEXT_SIZE];
     char jti[UUID_TEXT_SIZE];
     uint8_t uuid[16];
+    struct json_object *claims = json_object_new_object();
     uuid_format(principal->session_id, session);
     uuid_v7(uuid);
     uuid_format(uuid, jti);
-    return jwt_add_grant(jwt, "iss", config->issuer) == 0 &&
-           jwt_add_grant(jwt, "aud", config->audience) == 0 &&
-           jwt_add_grant(jwt, "sub", arena_printf(arena, "%lld", (long long)principal->user_id)) == 0 &&
-           jwt_add_grant(jwt, "sid", session) == 0 &&
-           jwt_add_grant_int(jwt, "ws", principal->workspace_id) == 0 &&
-           jwt_add_grant_int(jwt, "iat", now_s) == 0 && jwt_add_grant_int(jwt, "nbf", now_s) == 0 &&
-           jwt_add_grant_int(jwt, "exp", now_s + config->access_token_ttl_s) == 0 &&
-           jwt_add_grant(jwt, "jti", jti) == 0;
+    json_add_string(claims, "iss", config->issuer);
+    json_add_string(claims, "aud", config->audience);
+    json_add_string(claims, "sub", arena_printf(arena, "%lld", (long long)principal->user_id));
+    json_add_string(claims, "client_id", FIRST_PARTY);
+    json_add_string(claims, "sid", session);
+    json_add_int(claims, "ws", principal->workspace_id);
+    json_add_int(claims, "iat", now_s);
+    json_add_int(claims, "nbf", now_s);
+    json_add_int(claims, "exp", now_s + config->access_token_ttl_s);
+    json_add_string(claims, "jti", jti);
+    return claims;
+}
+
+/* One part in base64url, at `end`; returns where it ends. */
+static char *put_part(char *end, struct json_object *part)
+{
+    size_t length;
+    const char *text = json_text(part, &length);
+    return end + crypto_base64url((const uint8_t *)text, length, end);
 }
 
 enum err token_issue(struct keyring *keyring, const struct config *config, const struct principal *principal,
                      struct arena *arena, const char **ret_token)
 {
     struct keyring_key key;
+    uint8_t signature[CRYPTO_ES256_SIZE];
     enum err e = keyring_signer(keyring, &key);
     if (e) {
         return e;
     }
-    JWT_AUTO jwt = NULL;
-    int64_t now_s = clock_now_us() / USEC_PER_SEC;
-    char *encoded = NULL;
-    if (jwt_new(&jwt) == 0 && jwt_add_header(jwt, "kid", key.kid) == 0 &&
-        add_claims(jwt, config, principal, now_s, arena) &&
-        jwt_set_alg(jwt, JWT_ALG_ES256, (const unsigned char *)key.private_pem,
-                    (int)strlen(key.private_pem)) == 0) {
-        encoded = jwt_encode_str(jwt);
-    }
+    JSON_AUTO header = make_header(&key);
+    JSON_AUTO claims = make_claims(config, principal, clock_now_us() / USEC_PER_SEC, arena);
+    char *token = arena_alloc(arena, TOKEN_MAX_BYTES); /* issuer and audience have 255 bytes at the most */
+    char *end = put_part(token, header);
+    *end++ = '.';
+    end = put_part(end, claims);
+    bool made = crypto_es256_sign(key.private_pem, token, (size_t)(end - token), signature);
     crypto_wipe(&key, sizeof(key));
-    if (!encoded) {
+    if (!made) {
         return ERR_INTERNAL;
     }
-    *ret_token = arena_strdup(arena, encoded);
-    free(encoded);
+    *end++ = '.';
+    (void)crypto_base64url(signature, sizeof(signature), end);
+    *ret_token = token;
     return ERR_OK;
 }
 
-/* Read alg and kid from the header, before libjwt gets to see the token. */
-static bool read_header(const char *token, char ret_kid[KEYRING_KID_SIZE])
+/* A member that is a text without U+0000; else NULL. */
+static const char *text_of(struct json_object *object, const char *name)
 {
-    uint8_t text[TOKEN_MAX_BYTES];
+    struct json_object *member;
+    if (!json_object_object_get_ex(object, name, &member) || !json_object_is_type(member, json_type_string)) {
+        return NULL;
+    }
+    const char *text = json_object_get_string(member);
+    return strlen(text) == (size_t)json_object_get_string_len(member) ? text : NULL;
+}
+
+static bool text_is(struct json_object *object, const char *name, const char *expected)
+{
+    const char *text = text_of(object, name);
+    return text && strcmp(text, expected) == 0;
+}
+
+/* A whole number above zero; false when it is missing or none. */
+static bool read_number(struct json_object *object, const char *name, int64_t *ret_value)
+{
+    struct json_object *member;
+    if (!json_object_object_get_ex(object, name, &member) || !json_object_is_type(member, json_type_int)) {
+        return false;
+    }
+    *ret_value = json_object_get_int64(member);
+    return *ret_value > 0;
+}
+
+/* What a token consists of. */
+struct parts {
+    size_t signed_length; /* of the text that the signature is over */
+    struct json_object *header;
+    struct json_object *claims;
+    uint8_t signature[CRYPTO_ES256_SIZE];
+};
+
+static void parts_cleanup(struct parts *parts)
+{
+    json_object_put(parts->header);
+    json_object_put(parts->claims);
+}
+#define PARTS_AUTO __attribute__((cleanup(parts_cleanup))) struct parts
+
+/* Decode one part, which ends before `stop`; returns where the next begins, or NULL. */
+static const char *read_bytes(const char *token, char stop, uint8_t *ret_bytes, size_t *ret_length)
+{
+    size_t encoded = strcspn(token, ".");
+    if (encoded == 0 || token[encoded] != stop ||
+        !crypto_base64url_decode(token, encoded, ret_bytes, ret_length)) {
+        return NULL;
+    }
+    return token + encoded + (stop != '\0');
+}
+
+static const char *read_object(const char *token, struct json_object **ret_object)
+{
+    uint8_t bytes[TOKEN_MAX_BYTES];
     size_t length;
     struct json_fault fault;
-    JSON_AUTO header = NULL;
-    struct json_object *member;
+    const char *next = read_bytes(token, '.', bytes, &length);
+    bool read = next && json_parse((const char *)bytes, length, ret_object, &fault);
+    return read && json_object_is_type(*ret_object, json_type_object) ? next : NULL;
+}
 
-    size_t encoded = strcspn(token, ".");
-    if (!crypto_base64url_decode(token, encoded, text, &length) ||
-        !json_parse((const char *)text, length, &header, &fault) ||
-        !json_object_is_type(header, json_type_object)) {
+/* RFC 7515 allows one text only: three parts in base64url. An ES256 signature is 64 bytes (RFC 7518
+ * section 3.4). */
+static bool read_parts(const char *token, struct parts *ret_parts)
+{
+    uint8_t bytes[TOKEN_MAX_BYTES];
+    size_t length;
+    const char *claims = read_object(token, &ret_parts->header);
+    const char *signature = claims ? read_object(claims, &ret_parts->claims) : NULL;
+    if (!signature || !read_bytes(signature, '\0', bytes, &length) || length != CRYPTO_ES256_SIZE) {
         return false;
     }
-    if (!json_object_object_get_ex(header, "alg", &member) ||
-        !json_object_is_type(member, json_type_string) ||
-        strcmp(json_object_get_string(member), "ES256") != 0) {
-        return false;
-    }
-    /* RFC 7515 section 4.1.11: an extension that must be understood and is not. */
-    if (json_object_object_get_ex(header, "crit", &member)) {
-        return false;
-    }
-    if (!json_object_object_get_ex(header, "kid", &member) ||
-        !json_object_is_type(member, json_type_string) ||
-        json_object_get_string_len(member) >= KEYRING_KID_SIZE) {
-        return false;
-    }
-    snprintf(ret_kid, KEYRING_KID_SIZE, "%s", json_object_get_string(member));
+    ret_parts->signed_length = (size_t)(signature - 1 - token);
+    memcpy(ret_parts->signature, bytes, CRYPTO_ES256_SIZE);
     return true;
 }
 
-/* libjwt decodes leniently: padding, further parts and foreign characters pass. RFC 7515 allows one
- * text only: three parts in base64url. An ES256 signature is 64 bytes (RFC 7518 section 3.4). */
-static bool has_strict_form(const char *token)
+static bool header_is_ours(struct json_object *header)
 {
-    enum { SIGNATURE_SIZE = 64 };
-    uint8_t bytes[TOKEN_MAX_BYTES];
-    size_t length = 0;
-    for (int part = 0; part < 3; part++) {
-        size_t encoded = strcspn(token, ".");
-        if (encoded == 0 || !crypto_base64url_decode(token, encoded, bytes, &length)) {
-            return false;
-        }
-        token += encoded;
-        if (*token != (part < 2 ? '.' : '\0')) {
-            return false;
-        }
-        token += part < 2;
-    }
-    return length == SIGNATURE_SIZE;
-}
-
-static bool grant_equals(jwt_t *jwt, const char *name, const char *expected)
-{
-    const char *value = jwt_get_grant(jwt, name);
-    return value && strcmp(value, expected) == 0;
-}
-
-/* A time or number above zero; false when it is missing or none (libjwt reads a string as 0). */
-static bool grant_int(jwt_t *jwt, const char *name, int64_t *ret_value)
-{
-    errno = 0;
-    *ret_value = jwt_get_grant_int(jwt, name);
-    return errno == 0 && *ret_value > 0;
+    struct json_object *extension;
+    const char *type = text_of(header, "typ");
+    return text_is(header, "alg", "ES256") && type &&
+           (strcasecmp(type, TYPE) == 0 || strcasecmp(type, TYPE_IN_FULL) == 0) &&
+           /* RFC 7515 section 4.1.11: an extension that must be understood and is not. */
+           !json_object_object_get_ex(header, "crit", &extension);
 }
 
 const char *token_claims_outside(const struct token_claims *claims, int64_t now_s)
@@ -147,25 +194,25 @@ const char *token_claims_outside(const struct token_claims *claims, int64_t now_
     return NULL;
 }
 
-static const char *read_claims(jwt_t *jwt, const struct config *config, int64_t now_s,
+static const char *read_claims(struct json_object *claims, const struct config *config, int64_t now_s,
                                struct token_claims *ret_claims)
 {
     struct principal *principal = &ret_claims->principal;
     int64_t iat, nbf;
-    const char *sub = jwt_get_grant(jwt, "sub");
-    const char *sid = jwt_get_grant(jwt, "sid");
-    const char *jti = jwt_get_grant(jwt, "jti");
+    const char *sub = text_of(claims, "sub");
+    const char *sid = text_of(claims, "sid");
+    const char *jti = text_of(claims, "jti");
 
-    if (!grant_equals(jwt, "iss", config->issuer)) {
+    if (!text_is(claims, "iss", config->issuer)) {
         return "the issuer is another";
     }
-    if (!grant_equals(jwt, "aud", config->audience)) {
+    if (!text_is(claims, "aud", config->audience)) {
         return "the audience is another";
     }
-    if (!grant_int(jwt, "exp", &ret_claims->expires_s)) {
+    if (!read_number(claims, "exp", &ret_claims->expires_s)) {
         return "the token has expired";
     }
-    if (!grant_int(jwt, "iat", &iat) || !grant_int(jwt, "nbf", &nbf)) {
+    if (!read_number(claims, "iat", &iat) || !read_number(claims, "nbf", &nbf)) {
         return "the token is not valid yet";
     }
     ret_claims->not_before_s = iat > nbf ? iat : nbf;
@@ -177,7 +224,7 @@ static const char *read_claims(jwt_t *jwt, const struct config *config, int64_t 
     errno = 0;
     principal->user_id = sub ? strtoll(sub, &end, 10) : 0;
     if (!sub || *end || errno || principal->user_id <= 0 || !sid || !uuid_parse(sid, principal->session_id) ||
-        !jti || !*jti || !grant_int(jwt, "ws", &principal->workspace_id) || principal->workspace_id <= 0) {
+        !jti || !*jti || !read_number(claims, "ws", &principal->workspace_id)) {
         return "a claim is missing";
     }
     return NULL;
@@ -187,26 +234,25 @@ enum err token_verify(struct keyring *keyring, const struct config *config, cons
                       struct token_claims *ret_claims, const char **ret_reason)
 {
     struct keyring_key key;
-    char kid[KEYRING_KID_SIZE];
-    JWT_AUTO jwt = NULL;
+    PARTS_AUTO parts = {0};
 
     *ret_reason = "the token is malformed";
     size_t length = strnlen(token, TOKEN_MAX_BYTES + 1);
-    if (length > TOKEN_MAX_BYTES || !has_strict_form(token) || !read_header(token, kid)) {
+    if (length > TOKEN_MAX_BYTES || !read_parts(token, &parts) || !header_is_ours(parts.header)) {
         return ERR_UNAUTHENTICATED;
     }
-    enum err e = keyring_find(keyring, kid, &key);
+    const char *kid = text_of(parts.header, "kid");
+    enum err e = keyring_find(keyring, kid ? kid : "", &key);
     if (e) {
         *ret_reason = "the token was signed with an unknown key";
         return e == ERR_NOT_FOUND ? ERR_UNAUTHENTICATED : e;
     }
-    if (jwt_decode(&jwt, token, (const unsigned char *)key.public_pem, (int)strlen(key.public_pem)) != 0 ||
-        jwt_get_alg(jwt) != JWT_ALG_ES256) {
+    if (!crypto_es256_verify(key.public_pem, token, parts.signed_length, parts.signature)) {
         *ret_reason = "the signature is wrong";
         return ERR_UNAUTHENTICATED;
     }
     struct token_claims claims = {0};
-    *ret_reason = read_claims(jwt, config, now_s, &claims);
+    *ret_reason = read_claims(parts.claims, config, now_s, &claims);
     if (*ret_reason) {
         return ERR_UNAUTHENTICATED;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Access tokens: JWTs (RFC 7519) signed with ES256, claims iss, aud, sub, sid, ws, iat, nbf, exp,
- * jti, all of them checked (RFC 8725). `ws` is the workspace that the token speaks for.
+ * Access tokens: JWTs (RFC 7519) of the profile of RFC 9068, signed with ES256, claims iss, aud, sub,
+ * client_id, sid, ws, iat, nbf, exp, jti, all but client_id checked (RFC 8725). `ws` is the workspace that
+ * the token speaks for.
  */
 #ifndef TALLYGATE_IDENTITY_TOKEN_H
 #define TALLYGATE_IDENTITY_TOKEN_H
@@ -13,7 +14,7 @@
 #include "identity/keyring.h"
 
 enum {
-    TOKEN_MAX_BYTES = 4096, /* libjwt copies a token onto the stack */
+    TOKEN_MAX_BYTES = 4096,
     TOKEN_CLOCK_SKEW_S = 5, /* how far iat and nbf may lie ahead of this host's clock */
 };
 

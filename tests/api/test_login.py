@@ -17,7 +17,8 @@ def test_same_shape_as_register(stack):
     assert answer.status == 200
     assert answer.headers["Cache-Control"] == "no-store"
     body = answer.json()
-    assert set(body) == {"access_token", "token_type", "expires_in", "user"}
+    assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token", "refresh_token_expires_in",
+                         "user"}
     assert body["token_type"] == "bearer" and body["expires_in"] == 900
     assert body["user"] == user.account
     assert stack.client.get("/auth/verify", token=body["access_token"]).json()["id"] == user.id

@@ -26,7 +26,8 @@ def test_answer(stack):
     assert answer.status == 201
     assert answer.media_type == "application/json"
     body = answer.json()
-    assert set(body) == {"access_token", "token_type", "expires_in", "user"}
+    assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token", "refresh_token_expires_in",
+                         "user"}
     assert body["token_type"] == "bearer"
     assert body["expires_in"] == 900
     person = body["user"]

@@ -21,7 +21,7 @@ def issuer(make_stack):
     """A stack that knows our key."""
     stack = make_stack()
     stack.postgres.query(
-        "INSERT INTO signing_keys (kid, public_pem, private_key, created_at) VALUES (%s, %s, %s, now() - interval '1 day')",
+        "INSERT INTO signing_keys (kid, public_pem, private_key, active_from) VALUES (%s, %s, %s, now() - interval '1 day')",
         KEY.kid, KEY.public_pem.decode(), b"\0" * 200)
     stack.api.stop()
     return stack.up()

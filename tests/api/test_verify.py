@@ -93,7 +93,7 @@ def test_a_revoked_session_ends_whatever_is_kept(stack, user):
 def test_header(stack, user):
     header = tokens.header_of(user.token)
     assert header["alg"] == "ES256"
-    assert header.get("typ", "JWT") == "JWT"
+    assert header["typ"] == "at+jwt"  # RFC 9068
     assert header["kid"] == stack.postgres.value("SELECT kid FROM signing_keys")
 
 

@@ -48,7 +48,7 @@ class Key:
         self.kid = thumbprint(self.private.public_key())
 
     def sign(self, claims, kid=None, header=None):
-        headers = {"kid": kid or self.kid, **(header or {})}
+        headers = {"typ": "at+jwt", "kid": kid or self.kid, **(header or {})}
         return jwt.encode(claims, self.private, algorithm="ES256", headers=headers)
 
 

@@ -2,9 +2,12 @@
 /* Tokens as an attacker would make them, signed with our own key where a claim is what is wrong. */
 #include "test.h"
 
-#include <jwt.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
+#include "base/json.h"
 #include "identity/keyring.h"
 #include "identity/token.h"
 #include "identity/token_cache.h"
@@ -41,34 +44,76 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* A token with all claims right, for the case to spoil. */
-static jwt_t *good_claims(void)
+/* All claims right, for the case to spoil. */
+static struct json_object *good_claims(void)
 {
-    jwt_t *jwt;
-    assert_int_equal(jwt_new(&jwt), 0);
-    jwt_add_grant(jwt, "iss", config.issuer);
-    jwt_add_grant(jwt, "aud", config.audience);
-    jwt_add_grant(jwt, "sub", "7");
-    jwt_add_grant(jwt, "sid", SESSION);
-    jwt_add_grant_int(jwt, "ws", 9);
-    jwt_add_grant_int(jwt, "iat", NOW);
-    jwt_add_grant_int(jwt, "nbf", NOW);
-    jwt_add_grant_int(jwt, "exp", NOW + TTL);
-    jwt_add_grant(jwt, "jti", "x");
-    return jwt;
+    struct json_object *claims = json_object_new_object();
+    json_add_string(claims, "iss", config.issuer);
+    json_add_string(claims, "aud", config.audience);
+    json_add_string(claims, "sub", "7");
+    json_add_string(claims, "sid", SESSION);
+    json_add_int(claims, "ws", 9);
+    json_add_int(claims, "iat", NOW);
+    json_add_int(claims, "nbf", NOW);
+    json_add_int(claims, "exp", NOW + TTL);
+    json_add_string(claims, "jti", "x");
+    return claims;
 }
 
-static char *signed_by(const struct fixture *fixture, jwt_t *jwt, const char *kid)
+static struct json_object *good_header(const char *kid)
 {
-    const char *pem = fixture->key.private_pem;
+    struct json_object *header = json_object_new_object();
+    json_add_string(header, "alg", "ES256");
+    json_add_string(header, "typ", "at+jwt");
     if (kid) {
-        jwt_add_header(jwt, "kid", kid);
+        json_add_string(header, "kid", kid);
     }
-    assert_int_equal(jwt_set_alg(jwt, JWT_ALG_ES256, (const unsigned char *)pem, (int)strlen(pem)), 0);
-    char *token = jwt_encode_str(jwt);
-    assert_non_null(token);
-    jwt_free(jwt);
+    return header;
+}
+
+static void set_json(struct json_object *object, const char *name, const char *json)
+{
+    struct json_fault fault;
+    struct json_object *value = NULL;
+    assert_true(json_parse(json, strlen(json), &value, &fault));
+    json_object_object_add(object, name, value);
+}
+
+static size_t put_part(char *at, struct json_object *part)
+{
+    size_t length;
+    const char *text = json_text(part, &length);
+    length = crypto_base64url((const uint8_t *)text, length, at);
+    json_object_put(part);
+    return length;
+}
+
+/* `<header>.<claims>.`; takes both. */
+static char *unsigned_token(struct json_object *header, struct json_object *claims)
+{
+    enum { TOKEN_MAX = 20000 };
+    char *token = mem_zalloc(1, TOKEN_MAX);
+    size_t length = put_part(token, header);
+    token[length++] = '.';
+    length += put_part(token + length, claims);
+    token[length] = '.';
     return token;
+}
+
+static char *signed_token(const struct fixture *fixture, struct json_object *header,
+                          struct json_object *claims)
+{
+    uint8_t signature[CRYPTO_ES256_SIZE];
+    char *token = unsigned_token(header, claims);
+    size_t length = strlen(token);
+    assert_true(crypto_es256_sign(fixture->key.private_pem, token, length - 1, signature));
+    crypto_base64url(signature, sizeof(signature), token + length);
+    return token;
+}
+
+static char *signed_by(const struct fixture *fixture, struct json_object *claims, const char *kid)
+{
+    return signed_token(fixture, good_header(kid), claims);
 }
 
 static enum err verify(const struct fixture *fixture, const char *token, int64_t now_s)
@@ -171,14 +216,12 @@ static void each_claim_is_checked(void **state)
     };
     struct fixture *fixture = *state;
     for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
-        jwt_t *jwt = good_claims();
-        jwt_del_grants(jwt, CASES[i].claim);
+        struct json_object *claims = good_claims();
+        json_object_object_del(claims, CASES[i].claim);
         if (CASES[i].value) {
-            char json[200];
-            snprintf(json, sizeof(json), "{\"%s\":%s}", CASES[i].claim, CASES[i].value);
-            assert_int_equal(jwt_add_grants_json(jwt, json), 0);
+            set_json(claims, CASES[i].claim, CASES[i].value);
         }
-        char *token = signed_by(fixture, jwt, fixture->key.kid);
+        char *token = signed_by(fixture, claims, fixture->key.kid);
         if (verify(fixture, token, NOW) != ERR_UNAUTHENTICATED) {
             fail_msg("%s = %s was taken", CASES[i].claim, CASES[i].value ? CASES[i].value : "(missing)");
         }
@@ -190,27 +233,33 @@ static void the_header_decides_nothing(void **state)
 {
     struct fixture *fixture = *state;
     const char *public_pem = fixture->key.public_pem;
+    uint8_t mac[EVP_MAX_MD_SIZE];
+    unsigned mac_length = 0;
 
-    /* HS256 with the public key as the secret: libjwt alone would take it. */
-    jwt_t *jwt = good_claims();
-    jwt_add_header(jwt, "kid", fixture->key.kid);
-    jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)public_pem, (int)strlen(public_pem));
-    char *token = jwt_encode_str(jwt);
-    jwt_t *decoded = NULL;
-    assert_int_equal(jwt_decode(&decoded, token, (const unsigned char *)public_pem, (int)strlen(public_pem)),
-                     0);
-    jwt_free(decoded);
+    /* HS256 with the public key as the secret. */
+    struct json_object *header = good_header(fixture->key.kid);
+    json_add_string(header, "alg", "HS256");
+    char *token = unsigned_token(header, good_claims());
+    size_t length = strlen(token);
+    assert_non_null(HMAC(EVP_sha256(), public_pem, (int)strlen(public_pem), (const uint8_t *)token,
+                         length - 1, mac, &mac_length));
+    crypto_base64url(mac, mac_length, token + length);
     assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
     free(token);
-    jwt_free(jwt);
 
-    jwt = good_claims();
-    jwt_add_header(jwt, "kid", fixture->key.kid);
-    jwt_set_alg(jwt, JWT_ALG_NONE, NULL, 0);
-    token = jwt_encode_str(jwt);
+    static const char *const ALGORITHMS[] = {"none", "None", "ES256K", "ES384", "RS256", "", "es256"};
+    for (size_t i = 0; i < ARRAY_SIZE(ALGORITHMS); i++) {
+        header = good_header(fixture->key.kid);
+        json_add_string(header, "alg", ALGORITHMS[i]);
+        token = signed_token(fixture, header, good_claims()); /* with a signature that would be right */
+        assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
+        free(token);
+    }
+    header = good_header(fixture->key.kid);
+    json_add_string(header, "alg", "none");
+    token = unsigned_token(header, good_claims());
     assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
     free(token);
-    jwt_free(jwt);
 
     static const char *const KIDS[] = {NULL, "", "another",
                                        "a-kid-that-is-longer-than-any-thumbprint-can-ever-be-00000"};
@@ -219,11 +268,33 @@ static void the_header_decides_nothing(void **state)
         assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
         free(token);
     }
-    jwt = good_claims();
-    jwt_add_header_int(jwt, "crit", 1);
-    token = signed_by(fixture, jwt, fixture->key.kid);
+    header = good_header(fixture->key.kid);
+    set_json(header, "crit", "[\"exp\"]");
+    token = signed_token(fixture, header, good_claims());
     assert_int_equal(verify(fixture, token, NOW), ERR_UNAUTHENTICATED);
     free(token);
+}
+
+static void only_access_tokens_are_taken(void **state)
+{
+    struct fixture *fixture = *state;
+    static const struct {
+        const char *type;
+        enum err expected;
+    } CASES[] = {{"at+jwt", ERR_OK},
+                 {"AT+JWT", ERR_OK},
+                 {"application/at+jwt", ERR_OK},
+                 {"JWT", ERR_UNAUTHENTICATED},
+                 {"", ERR_UNAUTHENTICATED},
+                 {"at+jwt2", ERR_UNAUTHENTICATED},
+                 {"logout+jwt", ERR_UNAUTHENTICATED}};
+    for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {
+        struct json_object *header = good_header(fixture->key.kid);
+        json_add_string(header, "typ", CASES[i].type);
+        char *token = signed_token(fixture, header, good_claims());
+        assert_int_equal(verify(fixture, token, NOW), CASES[i].expected);
+        free(token);
+    }
 }
 
 static void no_byte_can_be_changed(void **state)
@@ -373,11 +444,11 @@ static void a_full_cache_mixes_nobody_up(void **state)
     char **tokens = mem_zalloc(TOKENS, sizeof(*tokens));
     for (int i = 0; i < TOKENS; i++) {
         char sub[16];
-        jwt_t *jwt = good_claims();
+        struct json_object *claims = good_claims();
         snprintf(sub, sizeof(sub), "%d", i + 1);
-        jwt_del_grants(jwt, "sub");
-        jwt_add_grant(jwt, "sub", sub);
-        tokens[i] = signed_by(fixture, jwt, fixture->key.kid);
+        json_object_object_del(claims, "sub");
+        json_add_string(claims, "sub", sub);
+        tokens[i] = signed_by(fixture, claims, fixture->key.kid);
     }
     for (int round = 0; round < ROUNDS; round++) {
         for (int i = 0; i < TOKENS; i++) {
@@ -401,6 +472,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(times_count_to_the_second, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_claim_is_checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_header_decides_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_access_tokens_are_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_byte_can_be_changed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cached_token_ends_to_the_second, set_up, tear_down),

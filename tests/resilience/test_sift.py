@@ -36,7 +36,7 @@ def patient(make_stack):
 
 @pytest.fixture(scope="module")
 def hasty(make_stack):
-    return refusing(make_stack, ingest_wait_ms=500)
+    return refusing(make_stack, ingest_wait_ms=2000)
 
 
 def event(type, event_id=None):

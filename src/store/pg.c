@@ -45,7 +45,8 @@ struct pg {
     const struct pg_options *options;
     PGconn *connection;
     uint64_t generation;
-    int64_t retry_at_us; /* no attempt to connect before this, monotonic */
+    int64_t retry_at_us; /* no attempt to connect before this, monotonic as the next */
+    int64_t failed_at_us;
     int64_t backoff_ms;
     bool works; /* a statement succeeded on this connection */
     bool outcome_unknown;
@@ -57,6 +58,9 @@ struct pg {
 /* Whether this process said that PostgreSQL is away, and when it may say so again. */
 static atomic_bool away_logged;
 static _Atomic int64_t log_again_us;
+/* When a handle of this process that had failed was served again. Whoever failed before that need not wait
+ * any longer: else the first to heal would go on beside others that answer 503 for a second more. */
+static _Atomic int64_t healed_us;
 
 bool pg_url_valid(const char *url, const char **ret_reason)
 {
@@ -173,6 +177,7 @@ static enum err note_away(struct pg *pg, const char *what, const char *why)
     bool worked = pg->works;
     log_away(what, why);
     pg_disconnect(pg);
+    pg->failed_at_us = clock_monotonic_us();
     if (worked) {
         pg->retry_at_us = 0;
         return ERR_UNAVAILABLE;
@@ -182,13 +187,16 @@ static enum err note_away(struct pg *pg, const char *what, const char *why)
     uint32_t random;
     crypto_random(&random, sizeof(random));
     int64_t jitter_us = (int64_t)(random % (uint32_t)(pg->backoff_ms * 1000 / 2 + 1));
-    pg->retry_at_us = clock_monotonic_us() + pg->backoff_ms * 500 + jitter_us;
+    pg->retry_at_us = pg->failed_at_us + pg->backoff_ms * 500 + jitter_us;
     return ERR_UNAVAILABLE;
 }
 
 static void note_back(struct pg *pg)
 {
-    pg->backoff_ms = 0;
+    if (pg->backoff_ms) {
+        pg->backoff_ms = 0;
+        atomic_store(&healed_us, clock_monotonic_us());
+    }
     pg->works = true;
     if (atomic_exchange(&away_logged, false)) {
         log_info("PostgreSQL is back");
@@ -266,7 +274,8 @@ enum err pg_ready(struct pg *pg)
     if (still_connected(pg)) {
         return ERR_OK;
     }
-    if (pg->in_transaction || clock_monotonic_us() < pg->retry_at_us) {
+    bool must_wait = clock_monotonic_us() < pg->retry_at_us && atomic_load(&healed_us) <= pg->failed_at_us;
+    if (pg->in_transaction || must_wait) {
         return ERR_UNAVAILABLE;
     }
     return connect_now(pg);

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL or Redis away: 503 for what needs them, all else goes on, and it heals by itself."""
+import concurrent.futures
 import signal
 
 import pytest
@@ -96,6 +97,22 @@ def test_no_worker_ends_and_logs_stay_short(stack, without_postgres):
     # A line a request, and no more than a few beside.
     more = sum(len(getattr(stack, pool).log()) for pool in before) - lines
     assert more <= 2 * requests + 30, more
+
+
+def test_all_committers_heal_with_the_first(stack, user):
+    """One that failed for long would else wait for up to a second more, and its events get 503 beside the others'."""
+    for n in range(4):
+        stack.postgres.stop()
+        clients = [stack.new_client(user.token) for _ in range(4)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            # Two committers, who fail again and again, each time for the wait limit.
+            for _ in range(6):
+                asked = pool.map(lambda client: client.post("/analytics/events", EVENT).status, clients)
+                assert set(asked) == {503}
+        stack.up()
+        wait_for(lambda: user.post("/analytics/events", EVENT).status == 201, what="the first event")
+        for k in range(20):
+            user.record("cost", 1, "u", id=f"after-{n}-{k}")
 
 
 def test_heals_with_nothing_lost(stack, user):

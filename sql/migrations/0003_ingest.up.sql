@@ -197,9 +197,6 @@ BEGIN
 END
 $$;
 
--- Those of one day, whoever they are, are asked for as well.
-CREATE INDEX active_days_new_day ON active_days_new (workspace_id, day, user_id);
-
 -- ---- Partitions of events -------------------------------------------------------------------------
 
 DROP FUNCTION ensure_event_partitions(int);

@@ -147,9 +147,9 @@ SET search_path = public AS $$
             WHERE workspace_id = workspace AND day >= first AND day < first + days AND previous_day < first)::bigint
          + (SELECT count(DISTINCT n.user_id) FROM active_days_new n
             WHERE n.workspace_id = workspace AND n.day >= first AND n.day < first + days
-              AND NOT EXISTS (SELECT FROM active_days a
-                              WHERE a.workspace_id = workspace AND a.user_id = n.user_id
-                                AND a.day >= first AND a.day < first + days))
+              AND (SELECT a.day FROM active_days a -- a lookup for each, whatever the planner believes of their number
+                   WHERE a.workspace_id = workspace AND a.user_id = n.user_id AND a.day >= first AND a.day < first + days
+                   LIMIT 1) IS NULL)
 $$;
 
 -- Take over up to `most` births; returns how many were looked at. A user has one birth in a round, so

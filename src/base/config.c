@@ -59,6 +59,8 @@ static const struct setting SETTINGS[] = {
      "how long a session lives after its refresh token was last used, in seconds"},
     {"refresh_grace_s", TYPE_INT, AT(refresh_grace_s), "30", 0, 600, NULL,
      "how long a used refresh token still gets its successor once more, in seconds"},
+    {"password_grant", TYPE_BOOL, AT(password_grant), "yes", 0, 0, NULL,
+     "whether POST /token takes grant_type=password, from the first party"},
     {"bcrypt_cost", TYPE_INT, AT(bcrypt_cost), "12", 4, 16, NULL,
      "cost of password hashing, base-2 logarithm of the rounds; each step doubles the time"},
     {"profile_requires_password", TYPE_BOOL, AT(profile_requires_password), "yes", 0, 0, NULL,

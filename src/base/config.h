@@ -28,6 +28,7 @@ struct config {
     int64_t access_token_ttl_s;
     int64_t refresh_token_ttl_s;
     int64_t refresh_grace_s;
+    int64_t password_grant; /* 0 or 1 */
     int64_t bcrypt_cost;
     int64_t profile_requires_password; /* 0 or 1 */
     int64_t auth_workers;

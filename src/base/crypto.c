@@ -185,6 +185,22 @@ bool crypto_base64url_decode(const char *text, size_t length, uint8_t *ret_data,
     return true;
 }
 
+bool crypto_base64_decode(const char *text, uint8_t *ret_data, size_t capacity, size_t *ret_length)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length % 4 != 0 || length / 4 * 3 > capacity) {
+        return false;
+    }
+    int decoded = EVP_DecodeBlock(ret_data, (const unsigned char *)text, (int)length);
+    if (decoded < 0) {
+        return false;
+    }
+    /* It counts the padding as zero bytes. */
+    size_t padding = (size_t)(text[length - 1] == '=') + (size_t)(text[length - 2] == '=');
+    *ret_length = (size_t)decoded - padding;
+    return (size_t)decoded >= padding;
+}
+
 bool crypto_derive(const uint8_t *secret, size_t secret_length, const char *purpose,
                    uint8_t ret_key[CRYPTO_KEY_SIZE])
 {

@@ -16,6 +16,8 @@ static const struct ctl_command COMMANDS[] = {
      ctl_keys},
     {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
      ctl_migrate},
+    {"service", "add NAME | renew NAME | remove NAME | list", "programs that get tokens of their own",
+     ctl_service},
     {"user", "role EMAIL user|admin", "change the role of an account", ctl_user},
     {"workspace", "purge", "erase the events of closed workspaces", ctl_workspace},
 };

@@ -37,22 +37,23 @@ enum {
     STATUS_READER_GONE = 499, /* as nginx has it in its log; nobody gets it */
 };
 
-static enum err check_json(struct request *request)
+static enum err check_type(struct request *request, const char *expected)
 {
-    static const char JSON[] = "application/json";
     const char *type = request_variable(request, "CONTENT_TYPE");
     size_t length = type ? strcspn(type, "; \t") : 0;
-    if (length != sizeof(JSON) - 1 || strncasecmp(type, JSON, length) != 0) {
-        return problem_say(&request->problem, ERR_MEDIA_TYPE,
-                           "Send the body with Content-Type: application/json.");
+    if (length != strlen(expected) || strncasecmp(type, expected, length) != 0) {
+        return problem_say(&request->problem, ERR_MEDIA_TYPE, "Send the body with Content-Type: %s.",
+                           expected);
     }
     return ERR_OK;
 }
 
 static enum err check_media_type(struct request *request)
 {
-    bool any_form = request->route->flags & ROUTE_ANY_FORM;
-    enum err e = any_form ? intake_check_media_type(request) : check_json(request);
+    bool oauth = request->route->flags & ROUTE_OAUTH;
+    enum err e = request->route->flags & ROUTE_ANY_FORM
+                     ? intake_check_media_type(request)
+                     : check_type(request, oauth ? "application/x-www-form-urlencoded" : "application/json");
     const char *encoding = request_variable(request, "HTTP_CONTENT_ENCODING");
     if (!e && encoding && strcasecmp(encoding, "identity") != 0) {
         return problem_say(&request->problem, ERR_MEDIA_TYPE, "Send the body without Content-Encoding.");
@@ -111,20 +112,18 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
     if (body) {
         return body;
     }
-    if (route->access == ACCESS_USER) {
-        enum err e = bearer_authenticate(request, response);
-        if (e) {
-            return e;
-        }
-    }
-    return route->handler(request, response);
+    enum err e = route->access == ACCESS_PUBLIC ? ERR_OK : bearer_authenticate(request, response);
+    return e ? e : route->handler(request, response);
 }
 
 static void answer_problem(struct request *request, struct response *response, enum err e)
 {
-    JSON_AUTO problem = problem_json(&request->problem, e, request->request_id);
-    response_json(response, err_info(e)->status, problem);
-    response->content_type = "application/problem+json";
+    int status = err_info(e)->status;
+    bool oauth = request->route && (request->route->flags & ROUTE_OAUTH);
+    JSON_AUTO problem = oauth ? problem_oauth_json(&request->problem, e, request->request_id, &status)
+                              : problem_json(&request->problem, e, request->request_id);
+    response_json(response, status, problem);
+    response->content_type = oauth ? "application/json" : "application/problem+json";
     if (e == ERR_UNAVAILABLE) {
         response_header(response, "Retry-After", "1");
     }
@@ -138,6 +137,9 @@ static void mark_storable(const struct request *request, struct response *respon
         etag_apply(request, response);
     } else if (e || (flags & (ROUTE_NO_STORE | ROUTE_ETAG))) {
         response_header(response, "Cache-Control", "no-store");
+    }
+    if (flags & ROUTE_OAUTH) {
+        response_header(response, "Pragma", "no-cache"); /* RFC 6749 section 5.1 asks for both */
     }
 }
 
@@ -203,7 +205,9 @@ static int answer(struct dispatcher *dispatcher, enum err e)
     if (e) {
         answer_problem(request, response, e);
     }
-    add_headers(request, response, e);
+    if (!response->passed_on) { /* nginx would add some of these to the other answer's */
+        add_headers(request, response, e);
+    }
     fcgi_write(dispatcher->fcgi, response, strcmp(request->method, "HEAD") == 0);
     fcgi_finish(dispatcher->fcgi);
     return response->status;

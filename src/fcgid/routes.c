@@ -19,6 +19,7 @@
 #include "fcgid/health.h"
 #include "identity/account.h"
 #include "identity/discovery.h"
+#include "identity/oauth.h"
 #include "identity/refresh.h"
 #include "identity/session.h"
 
@@ -26,6 +27,9 @@ enum { FORM_MAX = 16 * 1024 };
 
 #define PUBLIC ACCESS_PUBLIC
 #define USER   ACCESS_USER
+#define ANY    (ACCESS_USER | ACCESS_SERVICE)
+
+#define ROUTE_OAUTH_ANSWER (ROUTE_OAUTH | ROUTE_NO_STORE)
 
 /* clang-format off */
 const struct route ROUTES[] = {
@@ -36,7 +40,7 @@ const struct route ROUTES[] = {
     {"POST",   "/auth/logout",                     USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_logout},
     {"GET",    "/auth/sessions",                   USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_list},
     {"DELETE", "/auth/sessions/{id:text}",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_end},
-    {"GET",    "/auth/verify",                     USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_verify},
+    {"GET",    "/auth/verify",                     ANY,    POOL_API,    0,                    ROUTE_NO_STORE, session_verify},
     {"GET",    "/auth/profile",                    USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_profile},
     {"PUT",    "/auth/profile",                    USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_update},
     {"DELETE", "/auth/users/{id:int}",             USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_delete},
@@ -54,6 +58,10 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/users/{user_id:text}/events", USER, POOL_API, 0,                   ROUTE_ETAG,     listing_of_user},
     {"GET",    "/analytics/export",                USER,   POOL_API,    0,                    ROUTE_NO_STORE, export_events},
 
+    {"POST",   "/token",                           PUBLIC, POOL_API | POOL_AUTH, FORM_MAX,    ROUTE_OAUTH_ANSWER, oauth_token},
+    {"POST",   "/oauth/revoke",                    PUBLIC, POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_revoke},
+    {"POST",   "/oauth/introspect",                PUBLIC, POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_introspect},
+    {"GET",    "/.well-known/oauth-authorization-server", PUBLIC, POOL_API, 0,                0,              discovery_metadata},
     {"GET",    "/.well-known/jwks.json",           PUBLIC, POOL_API,    0,                    0,              discovery_jwks},
 
     {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},

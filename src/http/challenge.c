@@ -16,3 +16,9 @@ enum err challenge_bearer(struct request *request, struct response *response, co
                      reason));
     return problem_say(&request->problem, ERR_UNAUTHENTICATED, "The access token is refused: %s.", reason);
 }
+
+enum err challenge_scope(struct request *request, struct response *response, const char *detail)
+{
+    response_header(response, "WWW-Authenticate", "Bearer realm=\"tallygate\", error=\"insufficient_scope\"");
+    return problem_say(&request->problem, ERR_FORBIDDEN, "%s", detail);
+}

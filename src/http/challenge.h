@@ -11,4 +11,7 @@
  * wrong with the token, in ASCII without quotes; NULL when none was sent. */
 enum err challenge_bearer(struct request *request, struct response *response, const char *reason);
 
+/* The 403 of one whose token is good, but not for this (RFC 6750 section 3.1); returns ERR_FORBIDDEN. */
+enum err challenge_scope(struct request *request, struct response *response, const char *detail);
+
 #endif

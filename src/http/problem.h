@@ -24,6 +24,7 @@ struct problem_field {
 struct problem {
     struct arena *arena;
     const char *detail;
+    const char *oauth_code; /* see problem_oauth() */
     struct problem_field *first;
     struct problem_field *last;
     size_t count;
@@ -36,9 +37,17 @@ enum err problem_say(struct problem *problem, enum err e, const char *format, ..
 enum err problem_field(struct problem *problem, const char *field, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Say what is wrong at an endpoint of OAuth 2; `code` is a literal from RFC 6749 section 5.2. Returns `e`. */
+enum err problem_oauth(struct problem *problem, enum err e, const char *code, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /* The noted fields as a JSON list of {field, code, message}. */
 struct json_object *problem_fields_json(const struct problem *problem);
 /* The whole as problem+json; the caller owns it. */
 struct json_object *problem_json(const struct problem *problem, enum err e, const char *request_id);
+/* The same in the form of RFC 6749 section 5.2: {error, error_description}, with `request_id` besides.
+ * *ret_status: 400 for what is not valid elsewhere answered with 422. */
+struct json_object *problem_oauth_json(const struct problem *problem, enum err e, const char *request_id,
+                                       int *ret_status);
 
 #endif

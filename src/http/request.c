@@ -159,17 +159,17 @@ const char *request_decode(struct arena *arena, const char *text, size_t length,
     return utf8_valid(decoded, out) ? decoded : NULL;
 }
 
-enum err request_parse_query(struct request *request)
+/* `what` is what `at` is the text of, in words. */
+static enum err parse_pairs(struct request *request, const char *at, const char *what)
 {
-    const char *at = request->query;
     while (*at) {
         size_t length = strcspn(at, "&");
         const char *equals = memchr(at, '=', length);
         size_t name_length = equals ? (size_t)(equals - at) : length;
         if (length > 0) {
             if (request->query_count == REQUEST_QUERY_MAX) {
-                return problem_say(&request->problem, ERR_BAD_REQUEST, "More than %d query parameters.",
-                                   REQUEST_QUERY_MAX);
+                return problem_say(&request->problem, ERR_BAD_REQUEST, "More than %d parameters in the %s.",
+                                   REQUEST_QUERY_MAX, what);
             }
             struct request_param *param = &request->query_params[request->query_count++];
             size_t ignored;
@@ -178,12 +178,25 @@ enum err request_parse_query(struct request *request)
                                          equals ? length - name_length - 1 : 0, true, &param->length);
             if (!param->name || !param->text) {
                 return problem_say(&request->problem, ERR_BAD_REQUEST,
-                                   "The query string has a broken escape, broken UTF-8 or a NUL.");
+                                   "The %s has a broken escape, broken UTF-8 or a NUL.", what);
             }
         }
         at += length + (at[length] == '&');
     }
     return ERR_OK;
+}
+
+enum err request_parse_query(struct request *request)
+{
+    return parse_pairs(request, request->query, "query string");
+}
+
+enum err request_parse_form(struct request *request)
+{
+    if (strlen(request->body) != request->body_length) {
+        return problem_say(&request->problem, ERR_BAD_REQUEST, "The body has a NUL.");
+    }
+    return parse_pairs(request, request->body, "body");
 }
 
 enum err request_wait(struct request *request, const struct request_wait *wait)

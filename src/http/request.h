@@ -44,11 +44,15 @@ struct services {
     struct gate *large_bodies;       /* shared; NULL outside the ingest pool */
 };
 
+enum principal_kind { PRINCIPAL_NOBODY, PRINCIPAL_USER, PRINCIPAL_SERVICE };
+
 /* Who asks, as the access token says. */
 struct principal {
-    int64_t user_id; /* 0: nobody */
-    int64_t workspace_id;
-    uint8_t session_id[16];
+    enum principal_kind kind;
+    int64_t user_id;      /* 0: no account */
+    int64_t workspace_id; /* 0: none */
+    uint8_t grant_id[16]; /* the session or service that the token was given to, and ends with */
+    uint8_t token_id[16]; /* its own id (jti) */
 };
 
 enum { REQUEST_PARAMS_MAX = 4, REQUEST_QUERY_MAX = 32, REQUEST_ID_MAX = 128, TRACE_ID_LENGTH = 32 };
@@ -110,8 +114,10 @@ const char *request_variable(const struct request *request, const char *name);
 /* A path parameter of the matched route. */
 const char *request_param(const struct request *request, const char *name);
 int64_t request_param_int(const struct request *request, const char *name);
-/* Cut and decode the query string into query_params. */
+/* Cut and decode the query string, or a body that is application/x-www-form-urlencoded, into query_params.
+ */
 enum err request_parse_query(struct request *request);
+enum err request_parse_form(struct request *request);
 /* Decode %XX (and `+` as a space when `plus`). NULL for broken escapes, broken UTF-8 or NUL. */
 const char *request_decode(struct arena *arena, const char *text, size_t length, bool plus,
                            size_t *ret_length);

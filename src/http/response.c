@@ -53,3 +53,10 @@ void response_empty(struct response *response, int status)
     response->status = status;
     response->content_type = NULL;
 }
+
+void response_pass_on(struct response *response, const char *location)
+{
+    response_header(response, "X-Accel-Redirect", location);
+    response_empty(response, 200);
+    response->passed_on = true;
+}

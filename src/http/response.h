@@ -24,6 +24,7 @@ struct response {
     const char *content_type; /* NULL: no body */
     struct response_header headers[RESPONSE_HEADERS_MAX];
     size_t headers_count;
+    bool passed_on;   /* see response_pass_on() */
     struct buf *body; /* the thread's, emptied between requests */
     struct response_stream *stream;
 };
@@ -50,5 +51,10 @@ void response_json(struct response *response, int status, struct json_object *ob
 bool response_send(struct response *response, const char *piece, size_t length);
 /* Answer without a body. */
 void response_empty(struct response *response, int status);
+
+/* Let the web server send the request, with method and body, to another of its locations, whose answer the
+ * client gets. `location` is the name of one that is not reached from outside: a literal that begins with @.
+ */
+void response_pass_on(struct response *response, const char *location);
 
 #endif

@@ -14,14 +14,17 @@
 
 enum pool { POOL_AUTH = 1, POOL_INGEST = 2, POOL_API = 4, POOL_ANY = POOL_AUTH | POOL_INGEST | POOL_API };
 
+/* Who may call a route: bits. */
 enum access {
-    ACCESS_PUBLIC, /* anyone */
-    ACCESS_USER,   /* whoever has a valid access token */
+    ACCESS_PUBLIC = 0,  /* anyone */
+    ACCESS_USER = 1,    /* a person, with an access token */
+    ACCESS_SERVICE = 2, /* a service, with an access token of its own, as bearer or in X-Service-Token */
 };
 
 enum {
     ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
     ROUTE_ETAG = 2,     /* the client may keep the answer and ask whether it still holds (etag.h) */
+    ROUTE_OAUTH = 8,    /* by RFC 6749: the body is a form, and errors have the shape of section 5.2 */
     ROUTE_ANY_FORM = 4, /* the body is events in any of their forms (see intake.h), not just JSON */
 };
 
@@ -32,7 +35,7 @@ struct route {
     /* Segments are literal or {name:type}; type is `int` (1 to 2^63-1) or `text` (1 to 255
      * characters). */
     const char *pattern;
-    enum access access;
+    unsigned access;       /* bits of enum access */
     unsigned pools;        /* where the work may be done, as bits of enum pool */
     size_t body_max_bytes; /* 0: no body is read */
     unsigned flags;

@@ -280,19 +280,21 @@ static bool is_repeated(const struct request *request, size_t index)
     return false;
 }
 
-enum err validate_query(struct request *request, const struct field *fields, size_t count,
-                        struct value *ret_values)
+/* Whatever became query_params. `lenient`: by the rules of RFC 6749 sections 3.1 and 3.2, where a name that
+ * is not known is ignored and an empty value counts as none. */
+static enum err check_params(struct request *request, const struct field *fields, size_t count, bool lenient,
+                             struct value *ret_values)
 {
+    enum err result = ERR_OK;
     memset(ret_values, 0, count * sizeof(*ret_values));
-    enum err result = request_parse_query(request);
-    if (result) {
-        return result;
-    }
     for (size_t i = 0; i < request->query_count; i++) {
         const struct request_param *param = &request->query_params[i];
         const struct field *field = find_field(fields, count, param->name);
         const char *name = full_name(&request->problem, "", param->name);
         enum err e;
+        if (lenient && (!field || param->length == 0)) {
+            continue;
+        }
         if (!field) {
             e = problem_field(&request->problem, name, "unknown_field", "is not a known parameter");
         } else if (is_repeated(request, i)) {
@@ -310,6 +312,20 @@ enum err validate_query(struct request *request, const struct field *fields, siz
         }
     }
     return result;
+}
+
+enum err validate_query(struct request *request, const struct field *fields, size_t count,
+                        struct value *ret_values)
+{
+    enum err e = request_parse_query(request);
+    return e ? e : check_params(request, fields, count, false, ret_values);
+}
+
+enum err validate_form(struct request *request, const struct field *fields, size_t count,
+                       struct value *ret_values)
+{
+    enum err e = request_parse_form(request);
+    return e ? e : check_params(request, fields, count, true, ret_values);
 }
 
 static bool label_valid(const char *label, size_t length)

@@ -69,6 +69,10 @@ enum err validate_body(struct request *request, const struct field *fields, size
 enum err validate_parse(struct request *request, struct json_object **ret_body);
 enum err validate_query(struct request *request, const struct field *fields, size_t count,
                         struct value *ret_values);
+/* The body as a form, by the rules of RFC 6749 for its endpoints: unknown names are ignored, an empty value
+ * is as none. */
+enum err validate_form(struct request *request, const struct field *fields, size_t count,
+                       struct value *ret_values);
 
 /* HTML's rule for e-mail addresses (WHATWG, "valid e-mail address"), and at most 254 bytes. */
 const char *validate_email(const char *text, size_t length);

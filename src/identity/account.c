@@ -174,7 +174,7 @@ static enum err change_profile(struct request *request, const struct value *valu
 {
     struct pg_params params = {0};
     char session[UUID_TEXT_SIZE];
-    uuid_format(request->principal.session_id, session);
+    uuid_format(request->principal.grant_id, session);
     pg_int(&params, request->principal.user_id);
     pg_text(&params, session);
     pg_text(&params, values[EMAIL].text);

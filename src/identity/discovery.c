@@ -1,8 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "identity/discovery.h"
 
+#include <string.h>
+
 #include "base/json.h"
 #include "identity/keyring.h"
+
+enum { KEPT_S = 300 };
+
+static void add_list(struct json_object *answer, const char *name, const char *const *words)
+{
+    struct json_object *list = json_object_new_array();
+    for (; *words; words++) {
+        json_object_array_add(list, json_object_new_string(*words));
+    }
+    json_add(answer, name, list);
+}
+
+static void add_endpoint(struct request *request, struct json_object *answer, const char *name,
+                         const char *path)
+{
+    const char *issuer = request->services->config->issuer;
+    int length = (int)strlen(issuer);
+    length -= length > 0 && issuer[length - 1] == '/';
+    json_add_string(answer, name, arena_printf(request->arena, "%.*s%s", length, issuer, path));
+}
+
+enum err discovery_metadata(struct request *request, struct response *response)
+{
+    static const char *const GRANTS[] = {"client_credentials", "refresh_token", "password", NULL};
+    static const char *const GRANTS_WITHOUT[] = {"client_credentials", "refresh_token", NULL};
+    static const char *const TOKEN_METHODS[] = {"client_secret_basic", "client_secret_post", "none", NULL};
+    static const char *const ASK_METHODS[] = {"client_secret_basic", "client_secret_post", "Bearer", NULL};
+    static const char *const NOTHING[] = {NULL};
+    JSON_AUTO answer = json_object_new_object();
+
+    json_add_string(answer, "issuer", request->services->config->issuer);
+    add_endpoint(request, answer, "token_endpoint", "/token");
+    add_endpoint(request, answer, "revocation_endpoint", "/oauth/revoke");
+    add_endpoint(request, answer, "introspection_endpoint", "/oauth/introspect");
+    add_endpoint(request, answer, "jwks_uri", "/.well-known/jwks.json");
+    add_list(answer, "grant_types_supported",
+             request->services->config->password_grant ? GRANTS : GRANTS_WITHOUT);
+    /* There is no authorization endpoint. RFC 8414 requires the member, and elsewhere forbids empty ones. */
+    add_list(answer, "response_types_supported", NOTHING);
+    add_list(answer, "token_endpoint_auth_methods_supported", TOKEN_METHODS);
+    add_list(answer, "revocation_endpoint_auth_methods_supported", TOKEN_METHODS);
+    add_list(answer, "introspection_endpoint_auth_methods_supported", ASK_METHODS);
+    response_json(response, 200, answer);
+    response_header(response, "Cache-Control", arena_printf(request->arena, "public, max-age=%d", KEPT_S));
+    return ERR_OK;
+}
 
 enum err discovery_jwks(struct request *request, struct response *response)
 {
@@ -27,6 +75,6 @@ enum err discovery_jwks(struct request *request, struct response *response)
     json_add(answer, "keys", set);
     response_json(response, 200, answer);
     response->content_type = "application/jwk-set+json";
-    response_header(response, "Cache-Control", "public, max-age=300");
+    response_header(response, "Cache-Control", arena_printf(request->arena, "public, max-age=%d", KEPT_S));
     return ERR_OK;
 }

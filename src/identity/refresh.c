@@ -33,7 +33,7 @@
 
 enum { ID_SIZE = 16, GENERATION_SIZE = 4, SECRET_SIZE = 32, BYTES = ID_SIZE + GENERATION_SIZE + SECRET_SIZE };
 
-static const char PREFIX[] = "tgr_";
+static const char PREFIX[] = REFRESH_PREFIX;
 static const char PURPOSE[] = "tallygate refresh tokens v1";
 
 static const struct pg_statement SEED = {
@@ -46,7 +46,7 @@ static const struct pg_statement ROTATE = {
     "expires_at = now() + make_interval(secs => $3::int), address = $4::inet, user_agent = $5 WHERE id = $1::uuid"};
 static const struct pg_statement END = {"refresh_end", "DELETE FROM sessions WHERE id = $1::uuid"};
 
-enum { COLUMN_GENERATION = 7, COLUMN_HASH, COLUMN_AGE };
+enum { COLUMN_GENERATION = 7, COLUMN_HASH, COLUMN_AGE, COLUMN_REFRESHED, COLUMN_EXPIRES };
 
 static void put_generation(uint8_t *bytes, int64_t generation)
 {
@@ -113,6 +113,7 @@ struct use {
     struct refresh_token token; /* as it must be, in full */
     struct refresh_token successor;
     PGresult *row;
+    struct session_user user;
     enum verdict verdict;
     const char *access_token;
 };
@@ -137,7 +138,7 @@ static enum err rotate(struct pg *pg, struct use *use)
     return pg_query(pg, &ROTATE, &params, NULL);
 }
 
-static enum err end_session(struct pg *pg, const struct use *use, int64_t stored)
+static enum err end_reused(struct pg *pg, const struct use *use, int64_t stored)
 {
     struct pg_params params = {0};
     const struct audit_entry entry = {
@@ -177,7 +178,6 @@ static enum err judge(struct pg *pg, void *argument)
 {
     struct use *use = argument;
     const struct config *config = use->request->services->config;
-    struct session_user user;
     struct pg_params params = {0};
 
     pg_text(&params, use->session_text);
@@ -193,57 +193,100 @@ static enum err judge(struct pg *pg, void *argument)
     bool in_time = pg_get_int(use->row, 0, COLUMN_AGE) <= config->refresh_grace_s * INT64_C(1000000);
     if (!current && !(use->generation + 1 == stored && in_time)) {
         use->verdict = VERDICT_REUSED;
-        return end_session(pg, use, stored);
+        return end_reused(pg, use, stored);
     }
-    session_read_user(use->row, &user);
+    session_read_user(use->request->arena, use->row, &use->user);
     use->verdict = VERDICT_GOOD;
-    e = session_token(use->request, &user, use->session_id, &use->access_token);
+    e = session_token(use->request, &use->user, use->session_id, &use->access_token);
     return e || !current ? e : rotate(pg, use);
 }
 
-static enum err refuse(struct request *request, struct response *response)
+/* Begin with a text from outside; *ret_known as in recognise(). */
+static enum err use_begin(struct use *use, struct request *request, const char *text, bool *ret_known)
 {
-    (void)challenge_bearer(request, response, NULL);
-    return problem_say(&request->problem, ERR_UNAUTHENTICATED,
-                       "The refresh token is not valid, or its session has ended. Log in again.");
+    *use = (struct use){.request = request, .text = text, .length = strlen(text)};
+    *ret_known = false;
+    if (!read_token(text, use->length, use->session_id, &use->generation)) {
+        return ERR_OK;
+    }
+    uuid_format(use->session_id, use->session_text);
+    return recognise(use, ret_known);
 }
 
-static enum err answer(struct use *use, struct response *response)
+enum err refresh_use(struct request *request, const char *text, struct session_user *ret_user,
+                     struct session_opened *ret_opened, bool *ret_good)
 {
-    struct request *request = use->request;
-    struct session_user user;
-    session_read_user(use->row, &user);
-    request->principal.user_id = user.user_id; /* for the log */
-    struct session_opened opened = {.refresh_token = use->successor.text, .access_token = use->access_token};
-    memcpy(opened.id, use->session_id, sizeof(opened.id));
-    return session_answer(request, response, 200, &user, &opened);
+    struct use use;
+    bool known;
+    enum err e = use_begin(&use, request, text, &known);
+    if (!e && known) {
+        e = pg_transaction(request->services->pg, judge, &use);
+    }
+    *ret_good = !e && use.verdict == VERDICT_GOOD;
+    if (*ret_good) {
+        request->principal.user_id = use.user.user_id; /* for the log */
+        *ret_user = use.user;
+        *ret_opened =
+            (struct session_opened){.refresh_token = arena_strdup(request->arena, use.successor.text),
+                                    .access_token = use.access_token};
+        memcpy(ret_opened->id, use.session_id, sizeof(ret_opened->id));
+    }
+    PQclear(use.row);
+    return e;
+}
+
+enum err refresh_look(struct request *request, const char *text, struct refresh_state *ret_state,
+                      bool *ret_good)
+{
+    struct use use;
+    bool known;
+    struct pg_params params = {0};
+    enum err e = use_begin(&use, request, text, &known);
+    pg_text(&params, use.session_text);
+    e = e || !known ? e : pg_query(request->services->pg, &LOAD, &params, &use.row);
+    *ret_good = !e && known && PQntuples(use.row) > 0 &&
+                use.generation == pg_get_int(use.row, 0, COLUMN_GENERATION) &&
+                is_current(&use.token, use.row);
+    if (*ret_good) {
+        session_read_user(request->arena, use.row, &use.user);
+        ret_state->user_id = use.user.user_id;
+        ret_state->email = use.user.email;
+        ret_state->issued_us = pg_get_int(use.row, 0, COLUMN_REFRESHED);
+        ret_state->expires_us = pg_get_int(use.row, 0, COLUMN_EXPIRES);
+        memcpy(ret_state->session_id, use.session_id, sizeof(ret_state->session_id));
+    }
+    PQclear(use.row);
+    return e;
+}
+
+enum err refresh_revoke(struct request *request, const char *text)
+{
+    struct use use;
+    bool known;
+    struct pg_params params = {0};
+    enum err e = use_begin(&use, request, text, &known);
+    pg_text(&params, use.session_text);
+    return e || !known ? e : pg_query(request->services->pg, &END, &params, NULL);
 }
 
 enum err refresh_session(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {{"refresh_token", FIELD_STRING, FIELD_REQUIRED, 1, 512, NULL}};
     struct value value;
-    struct use use = {.request = request};
+    struct session_user user;
+    struct session_opened opened;
+    bool good;
     JSON_AUTO body = NULL;
 
     enum err e = validate_body(request, FIELDS, 1, &body, &value);
+    e = e ? e : refresh_use(request, value.text, &user, &opened, &good);
     if (e) {
         return e;
     }
-    if (!read_token(value.text, value.length, use.session_id, &use.generation)) {
-        return refuse(request, response);
+    if (!good) {
+        (void)challenge_bearer(request, response, NULL);
+        return problem_say(&request->problem, ERR_UNAUTHENTICATED,
+                           "The refresh token is not valid, or its session has ended. Log in again.");
     }
-    bool known = false;
-    use.text = value.text;
-    use.length = value.length;
-    uuid_format(use.session_id, use.session_text);
-    e = recognise(&use, &known);
-    if (!e && known) {
-        e = pg_transaction(request->services->pg, judge, &use);
-    }
-    if (!e) {
-        e = use.verdict == VERDICT_GOOD ? answer(&use, response) : refuse(request, response);
-    }
-    PQclear(use.row);
-    return e;
+    return session_answer(request, response, 200, &user, &opened);
 }

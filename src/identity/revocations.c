@@ -20,7 +20,7 @@ enum { OVERLAP_S = 60, FULL_EVERY_S = 300, STALE_AFTER_S = 10, SLOTS_MIN = 256 }
 
 static const struct pg_statement SINCE = {
     "revocations_since",
-    "SELECT session_id, " PG_US(
+    "SELECT grant_id, " PG_US(
         "now()") " FROM revocations "
                  "WHERE expires_at > now() - interval '5 minutes' AND revoked_at > to_timestamp($1::bigint / 1000000.0)"};
 static const struct pg_statement NOW = {"revocations_now", "SELECT " PG_US("now()")};
@@ -155,13 +155,19 @@ enum err revocations_refresh(struct revocations *revocations, struct pg *pg)
     return ERR_OK;
 }
 
-enum err revocations_check(struct revocations *revocations, const uint8_t session_id[16])
+static bool set_has(const struct set *set, const uint8_t id[16])
+{
+    return memcmp(id, FREE, 16) != 0 && memcmp(set->slots[slot_of(set, id)], id, 16) == 0;
+}
+
+enum err revocations_check(struct revocations *revocations, const uint8_t grant_id[16],
+                           const uint8_t token_id[16])
 {
     pthread_rwlock_rdlock(&revocations->lock);
     bool known = revocations->refreshed_us &&
                  clock_monotonic_us() - revocations->refreshed_us < STALE_AFTER_S * USEC_PER_SEC;
     const struct set *set = &revocations->set;
-    bool revoked = memcmp(set->slots[slot_of(set, session_id)], session_id, 16) == 0;
+    bool revoked = set_has(set, grant_id) || set_has(set, token_id);
     pthread_rwlock_unlock(&revocations->lock);
     return revoked ? ERR_UNAUTHENTICATED : known ? ERR_OK : ERR_UNAVAILABLE;
 }

@@ -49,13 +49,15 @@ static const struct pg_statement REHASH = {
 static const struct pg_statement VERIFY = {
     "session_verify",
     "SELECT u.email, " PG_US("u.created_at") " FROM users u JOIN sessions s ON s.user_id = u.id "
-                                             "WHERE u.id = $1 AND u.is_active AND s.id = $2::uuid"};
+                                             "WHERE u.id = $2 AND u.is_active AND s.id = $1::uuid"};
+static const struct pg_statement VERIFY_SERVICE = {
+    "session_verify_service", "SELECT name, " PG_US("created_at") " FROM services WHERE id = $1::uuid"};
 static const struct pg_statement PRUNE_SESSIONS = {
     "session_prune", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() "
                      "LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 static const struct pg_statement PRUNE_REVOCATIONS = {
     "revocation_prune",
-    "DELETE FROM revocations WHERE session_id IN (SELECT session_id FROM revocations "
+    "DELETE FROM revocations WHERE grant_id IN (SELECT grant_id FROM revocations "
     "WHERE expires_at < now() - interval '5 minutes' LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 
 enum { COLUMN_HASH = 7, COLUMN_ACTIVE = 8 };
@@ -102,14 +104,20 @@ enum err session_params(struct request *request, struct pg_params *params, struc
     return ERR_OK;
 }
 
-void session_read_user(const PGresult *row, struct session_user *ret_user)
+static const char *copy_text(struct arena *arena, const PGresult *row, int column)
+{
+    const char *text = pg_get_text(row, 0, column);
+    return text ? arena_strdup(arena, text) : NULL;
+}
+
+void session_read_user(struct arena *arena, const PGresult *row, struct session_user *ret_user)
 {
     *ret_user = (struct session_user){
         .user_id = pg_get_int(row, 0, 0),
         .workspace_id = pg_get_int(row, 0, 1),
-        .email = pg_get_text(row, 0, 2),
-        .username = pg_get_text(row, 0, 3),
-        .full_name = pg_get_text(row, 0, 4),
+        .email = arena_strdup(arena, pg_get_text(row, 0, 2)),
+        .username = copy_text(arena, row, 3),
+        .full_name = copy_text(arena, row, 4),
         .created_us = pg_get_int(row, 0, 5),
         .updated_us = pg_get_int(row, 0, 6),
     };
@@ -119,9 +127,10 @@ enum err session_token(struct request *request, const struct session_user *user,
                        const char **ret_token)
 {
     const struct services *services = request->services;
-    struct principal principal = {.user_id = user->user_id, .workspace_id = user->workspace_id};
-    memcpy(principal.session_id, session_id, sizeof(principal.session_id));
-    return token_issue(services->keyring, services->config, &principal, request->arena, ret_token);
+    struct principal principal = {
+        .kind = PRINCIPAL_USER, .user_id = user->user_id, .workspace_id = user->workspace_id};
+    memcpy(principal.grant_id, session_id, sizeof(principal.grant_id));
+    return token_issue(services->keyring, services->config, &principal, NULL, request->arena, ret_token);
 }
 
 enum err session_answer(struct request *request, struct response *response, int status,
@@ -180,50 +189,67 @@ static enum err refuse_login(struct request *request, struct response *response)
 
 /* Whether `password` is that of the account in `result`, in the same time whether it is, is not, or
  * there is no account. */
-static bool credentials_match(const struct services *services, const struct value *password,
-                              const PGresult *result)
+static bool credentials_match(const struct services *services, const char *password, const PGresult *result)
 {
     int64_t cost = services->config->bcrypt_cost;
     if (PQntuples(result) == 0) {
-        password_waste(services->hasher, password->text, cost);
+        password_waste(services->hasher, password, cost);
         return false;
     }
     /* bcrypt would cut a longer one at 72 bytes and could find it equal. */
     const char *hash = pg_get_text(result, 0, COLUMN_HASH);
-    bool matches = password_matches(services->hasher, password->text, hash) &&
-                   password->length <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
+    bool matches = password_matches(services->hasher, password, hash) &&
+                   strlen(password) <= PASSWORD_MAX_BYTES && pg_get_bool(result, 0, COLUMN_ACTIVE);
     if (!matches) {
-        password_waste_rest(services->hasher, password->text, hash, cost);
+        password_waste_rest(services->hasher, password, hash, cost);
     }
     return matches;
 }
 
 /* Store a session for the account in `result`, under the hash that was checked. */
-static enum err open_session(struct request *request, struct response *response, const char *password,
-                             const PGresult *result)
+static enum err store_session(struct request *request, const char *password, const PGresult *result,
+                              struct session_user *ret_user, struct session_opened *ret_opened,
+                              bool *ret_good)
 {
-    struct session_user user;
+    struct pg *pg = request->services->pg;
     struct session_opened session = {.access_token = NULL};
     struct pg_params params = {0};
     struct pg_params of_user = {0};
     PG_RESULT_AUTO opened = NULL;
 
-    session_read_user(result, &user);
-    const char *hash = rehash(request, user.user_id, password, pg_get_text(result, 0, COLUMN_HASH));
+    session_read_user(request->arena, result, ret_user);
+    const char *hash = rehash(request, ret_user->user_id, password, pg_get_text(result, 0, COLUMN_HASH));
     enum err e = session_params(request, &params, &session);
-    pg_int(&params, user.user_id);
+    pg_int(&params, ret_user->user_id);
     pg_text(&params, hash); /* a password that was changed while we hashed opens nothing */
-    e = e ? e : pg_query(request->services->pg, &OPEN, &params, &opened);
-    if (!e && PQntuples(opened) == 0) {
-        return refuse_login(request, response);
+    e = e ? e : pg_query(pg, &OPEN, &params, &opened);
+    *ret_good = !e && PQntuples(opened) > 0;
+    if (*ret_good) {
+        *ret_opened = session;
+        pg_int(&of_user, ret_user->user_id);
+        (void)pg_query(pg, &CROWD_OUT, &of_user, NULL); /* the next login tries again */
+        request->principal.user_id = ret_user->user_id; /* for the log */
     }
-    if (e) {
+    return e;
+}
+
+enum err session_open(struct request *request, const char *email, const char *password,
+                      struct session_user *ret_user, struct session_opened *ret_opened, bool *ret_good)
+{
+    const struct services *services = request->services;
+    struct pg_params by_email = {0};
+    PG_RESULT_AUTO result = NULL;
+
+    *ret_good = false;
+    if (!keyring_is_loaded(services->keyring)) {
+        return ERR_UNAVAILABLE; /* before a quarter of a second is spent on a hash for nothing */
+    }
+    pg_text(&by_email, email);
+    enum err e = pg_query(services->pg, &BY_EMAIL, &by_email, &result);
+    if (e || !credentials_match(services, password, result)) {
         return e;
     }
-    pg_int(&of_user, user.user_id);
-    (void)pg_query(request->services->pg, &CROWD_OUT, &of_user, NULL); /* the next login tries again */
-    request->principal.user_id = user.user_id;                         /* for the log */
-    return session_answer(request, response, 200, &user, &session);
+    return store_session(request, password, result, ret_user, ret_opened, ret_good);
 }
 
 enum err session_login(struct request *request, struct response *response)
@@ -233,28 +259,18 @@ enum err session_login(struct request *request, struct response *response)
         {"password", FIELD_STRING, FIELD_REQUIRED, 1, 1024, NULL},
     };
     enum { EMAIL, PASSWORD, COUNT };
-    const struct services *services = request->services;
     struct value values[COUNT];
+    struct session_user user;
+    struct session_opened session;
     JSON_AUTO body = NULL;
-    PG_RESULT_AUTO result = NULL;
+    bool good;
 
     enum err e = validate_body(request, FIELDS, COUNT, &body, values);
+    e = e ? e : session_open(request, values[EMAIL].text, values[PASSWORD].text, &user, &session, &good);
     if (e) {
         return e;
     }
-    if (!keyring_is_loaded(services->keyring)) {
-        return ERR_UNAVAILABLE; /* before a quarter of a second is spent on a hash for nothing */
-    }
-    struct pg_params by_email = {0};
-    pg_text(&by_email, values[EMAIL].text);
-    e = pg_query(services->pg, &BY_EMAIL, &by_email, &result);
-    if (e) {
-        return e;
-    }
-    if (!credentials_match(services, &values[PASSWORD], result)) {
-        return refuse_login(request, response);
-    }
-    return open_session(request, response, values[PASSWORD].text, result);
+    return good ? session_answer(request, response, 200, &user, &session) : refuse_login(request, response);
 }
 
 /* The first two parameters of statements about the caller's sessions: the account, and the session that asks.
@@ -262,7 +278,7 @@ enum err session_login(struct request *request, struct response *response)
 static void caller_params(struct request *request, struct pg_params *params)
 {
     char *session = arena_alloc(request->arena, UUID_TEXT_SIZE);
-    uuid_format(request->principal.session_id, session);
+    uuid_format(request->principal.grant_id, session);
     pg_int(params, request->principal.user_id);
     pg_text(params, session);
 }
@@ -339,22 +355,33 @@ enum err session_end(struct request *request, struct response *response)
     return e;
 }
 
-static enum err verify_anew(struct request *request, struct response *response, const char *session)
+/* `grant` is the session, or the service. */
+static enum err verify_anew(struct request *request, struct response *response, const char *grant)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
-    pg_int(&params, request->principal.user_id);
-    pg_text(&params, session);
-    enum err e = pg_query(request->services->pg, &VERIFY, &params, &result);
+    bool service = request->principal.kind == PRINCIPAL_SERVICE;
+    pg_text(&params, grant);
+    if (!service) {
+        pg_int(&params, request->principal.user_id);
+    }
+    enum err e = pg_query(request->services->pg, service ? &VERIFY_SERVICE : &VERIFY, &params, &result);
     if (e) {
         return e;
     }
     if (PQntuples(result) == 0) {
-        return challenge_bearer(request, response, "the account or session is gone");
+        return challenge_bearer(request, response,
+                                service ? "the service is gone" : "the account or session is gone");
     }
     JSON_AUTO answer = json_object_new_object();
-    json_add_int(answer, "id", request->principal.user_id);
-    json_add_string(answer, "email", pg_get_text(result, 0, 0));
+    if (service) {
+        json_add_string(answer, "type", "service");
+        json_add_string(answer, "client_id", grant);
+        json_add_string(answer, "name", pg_get_text(result, 0, 0));
+    } else {
+        json_add_int(answer, "id", request->principal.user_id);
+        json_add_string(answer, "email", pg_get_text(result, 0, 0));
+    }
     json_add_time(answer, "created_at", pg_get_int(result, 0, 1));
     response_json(response, 200, answer);
     return ERR_OK;
@@ -377,14 +404,14 @@ static bool verify_again(struct request *request, struct response *response, con
  * says besides, for a second from when it was asked. */
 enum err session_verify(struct request *request, struct response *response)
 {
-    char session[UUID_TEXT_SIZE];
-    uuid_format(request->principal.session_id, session);
-    const char *key = arena_printf(request->arena, "verify|%s|%" PRId64, session, request->principal.user_id);
+    char grant[UUID_TEXT_SIZE];
+    uuid_format(request->principal.grant_id, grant);
+    const char *key = arena_printf(request->arena, "verify|%s|%" PRId64, grant, request->principal.user_id);
     if (verify_again(request, response, key)) {
         return ERR_OK;
     }
     int64_t asked_us = clock_monotonic_us();
-    enum err e = verify_anew(request, response, session);
+    enum err e = verify_anew(request, response, grant);
     if (!e) {
         cache_put(request->services->cache, key, strlen(key), buf_text(response->body),
                   response->body->length, VERIFIED_MS - (clock_monotonic_us() - asked_us) / 1000);

@@ -9,7 +9,7 @@
 #include "http/request.h"
 #include "http/response.h"
 
-/* What is known of an account when a session opens for it. Texts live in a PGresult or the arena. */
+/* What is known of an account when a session opens for it. Texts live in the arena. */
 struct session_user {
     int64_t user_id;
     int64_t workspace_id;
@@ -29,7 +29,7 @@ struct session_opened {
 
 /* The user in the first seven columns of a row: id, workspace, email, username, full name, created, updated
  * (PG_US). */
-void session_read_user(const PGresult *row, struct session_user *ret_user);
+void session_read_user(struct arena *arena, const PGresult *row, struct session_user *ret_user);
 /* The parameters that describe a new session, in the order id, address, user agent, lifetime in
  * seconds, seed, refresh token's hash, for statements that insert one. */
 enum err session_params(struct request *request, struct pg_params *params, struct session_opened *ret_opened);
@@ -43,6 +43,11 @@ const char *session_user_agent(struct request *request);
 enum err session_answer(struct request *request, struct response *response, int status,
                         const struct session_user *user, const struct session_opened *opened);
 
+/* Open a session for an address and a password. *ret_good is false when they are refused, for whatever
+ * reason. ERR_INTERNAL outside the auth pool. */
+enum err session_open(struct request *request, const char *email, const char *password,
+                      struct session_user *ret_user, struct session_opened *ret_opened, bool *ret_good);
+
 /* POST /auth/login: {email, password}. An unknown address and a wrong password get the same words
  * after the same work. */
 enum err session_login(struct request *request, struct response *response);
@@ -52,7 +57,8 @@ enum err session_logout(struct request *request, struct response *response);
 enum err session_list(struct request *request, struct response *response);
 /* DELETE /auth/sessions/{id} */
 enum err session_end(struct request *request, struct response *response);
-/* GET /auth/verify: {id, email, created_at} of the token's account, as they were within the last second. */
+/* GET /auth/verify: {id, email, created_at} of the token's account, or {type, client_id, name, created_at} of
+ * its service, as they were within the last second. */
 enum err session_verify(struct request *request, struct response *response);
 
 /* Drop some sessions and revocations that ended. *ret_more: there may be others. */

@@ -24,8 +24,9 @@
 static const char TYPE[] = "at+jwt";
 static const char TYPE_IN_FULL[] = "application/at+jwt"; /* RFC 7515 section 4.1.9 */
 
-/* The client_id that RFC 9068 section 2.2 asks for: our own login is the client. */
-static const char FIRST_PARTY[] = "tallygate";
+const char TOKEN_FIRST_PARTY[] = "tallygate";
+
+static const char TYPE_SERVICE[] = "service";
 
 static struct json_object *make_header(const struct keyring_key *key)
 {
@@ -37,21 +38,28 @@ static struct json_object *make_header(const struct keyring_key *key)
 }
 
 static struct json_object *make_claims(const struct config *config, const struct principal *principal,
-                                       int64_t now_s, struct arena *arena)
+                                       const char *service_name, int64_t now_s, struct arena *arena)
 {
-    char session[UUID_TEXT_SIZE];
+    char grant[UUID_TEXT_SIZE];
     char jti[UUID_TEXT_SIZE];
     uint8_t uuid[16];
     struct json_object *claims = json_object_new_object();
-    uuid_format(principal->session_id, session);
+    uuid_format(principal->grant_id, grant);
     uuid_v7(uuid);
     uuid_format(uuid, jti);
     json_add_string(claims, "iss", config->issuer);
     json_add_string(claims, "aud", config->audience);
-    json_add_string(claims, "sub", arena_printf(arena, "%lld", (long long)principal->user_id));
-    json_add_string(claims, "client_id", FIRST_PARTY);
-    json_add_string(claims, "sid", session);
-    json_add_int(claims, "ws", principal->workspace_id);
+    if (principal->kind == PRINCIPAL_SERVICE) {
+        json_add_string(claims, "sub", grant); /* RFC 9068 section 2.2: there is no resource owner */
+        json_add_string(claims, "client_id", grant);
+        json_add_string(claims, "type", TYPE_SERVICE);
+        json_add_string(claims, "name", service_name);
+    } else {
+        json_add_string(claims, "sub", arena_printf(arena, "%lld", (long long)principal->user_id));
+        json_add_string(claims, "client_id", TOKEN_FIRST_PARTY);
+        json_add_int(claims, "ws", principal->workspace_id);
+    }
+    json_add_string(claims, "sid", grant);
     json_add_int(claims, "iat", now_s);
     json_add_int(claims, "nbf", now_s);
     json_add_int(claims, "exp", now_s + config->access_token_ttl_s);
@@ -68,7 +76,7 @@ static char *put_part(char *end, struct json_object *part)
 }
 
 enum err token_issue(struct keyring *keyring, const struct config *config, const struct principal *principal,
-                     struct arena *arena, const char **ret_token)
+                     const char *service_name, struct arena *arena, const char **ret_token)
 {
     struct keyring_key key;
     uint8_t signature[CRYPTO_ES256_SIZE];
@@ -77,7 +85,7 @@ enum err token_issue(struct keyring *keyring, const struct config *config, const
         return e;
     }
     JSON_AUTO header = make_header(&key);
-    JSON_AUTO claims = make_claims(config, principal, clock_now_us() / USEC_PER_SEC, arena);
+    JSON_AUTO claims = make_claims(config, principal, service_name, clock_now_us() / USEC_PER_SEC, arena);
     char *token = arena_alloc(arena, TOKEN_MAX_BYTES); /* issuer and audience have 255 bytes at the most */
     char *end = put_part(token, header);
     *end++ = '.';
@@ -194,14 +202,33 @@ const char *token_claims_outside(const struct token_claims *claims, int64_t now_
     return NULL;
 }
 
-static const char *read_claims(struct json_object *claims, const struct config *config, int64_t now_s,
-                               struct token_claims *ret_claims)
+/* Whom the token speaks for. */
+static bool read_principal(struct json_object *claims, struct principal *ret_principal)
 {
-    struct principal *principal = &ret_claims->principal;
-    int64_t iat, nbf;
+    struct json_object *type;
+    char *end;
     const char *sub = text_of(claims, "sub");
     const char *sid = text_of(claims, "sid");
     const char *jti = text_of(claims, "jti");
+    if (!sub || !sid || !uuid_parse(sid, ret_principal->grant_id) || !jti ||
+        !uuid_parse(jti, ret_principal->token_id)) {
+        return false;
+    }
+    if (json_object_object_get_ex(claims, "type", &type)) {
+        ret_principal->kind = PRINCIPAL_SERVICE;
+        return text_is(claims, "type", TYPE_SERVICE) && strcmp(sub, sid) == 0;
+    }
+    ret_principal->kind = PRINCIPAL_USER;
+    errno = 0;
+    ret_principal->user_id = strtoll(sub, &end, 10);
+    return !*end && !errno && ret_principal->user_id > 0 &&
+           read_number(claims, "ws", &ret_principal->workspace_id);
+}
+
+static const char *read_claims(struct json_object *claims, const struct config *config, int64_t now_s,
+                               struct token_claims *ret_claims)
+{
+    int64_t iat, nbf;
 
     if (!text_is(claims, "iss", config->issuer)) {
         return "the issuer is another";
@@ -215,19 +242,13 @@ static const char *read_claims(struct json_object *claims, const struct config *
     if (!read_number(claims, "iat", &iat) || !read_number(claims, "nbf", &nbf)) {
         return "the token is not valid yet";
     }
+    ret_claims->issued_s = iat;
     ret_claims->not_before_s = iat > nbf ? iat : nbf;
     const char *outside = token_claims_outside(ret_claims, now_s);
     if (outside) {
         return outside;
     }
-    char *end;
-    errno = 0;
-    principal->user_id = sub ? strtoll(sub, &end, 10) : 0;
-    if (!sub || *end || errno || principal->user_id <= 0 || !sid || !uuid_parse(sid, principal->session_id) ||
-        !jti || !*jti || !read_number(claims, "ws", &principal->workspace_id)) {
-        return "a claim is missing";
-    }
-    return NULL;
+    return read_principal(claims, &ret_claims->principal) ? NULL : "a claim is missing";
 }
 
 enum err token_verify(struct keyring *keyring, const struct config *config, const char *token, int64_t now_s,

@@ -18,6 +18,7 @@ static struct config config = {.issuer = (char[]){"https://tallygate.test"},
                                .audience = (char[]){"tallygate"},
                                .access_token_ttl_s = TTL};
 static const char SESSION[] = "0190f5d2-1c3a-7b2e-8f00-000000000001";
+static const char TOKEN_ID[] = "0190f5d2-1c3a-7b2e-8f00-000000000002";
 
 struct fixture {
     struct keyring *keyring;
@@ -56,7 +57,7 @@ static struct json_object *good_claims(void)
     json_add_int(claims, "iat", NOW);
     json_add_int(claims, "nbf", NOW);
     json_add_int(claims, "exp", NOW + TTL);
-    json_add_string(claims, "jti", "x");
+    json_add_string(claims, "jti", TOKEN_ID);
     return claims;
 }
 
@@ -134,13 +135,14 @@ static void what_we_issue_we_take(void **state)
     struct principal principal = {.user_id = 7, .workspace_id = 9};
     struct token_claims read;
     const char *token, *reason;
-    uuid_v7(principal.session_id);
-    assert_int_equal(token_issue(fixture->keyring, &config, &principal, &fixture->arena, &token), ERR_OK);
+    uuid_v7(principal.grant_id);
+    assert_int_equal(token_issue(fixture->keyring, &config, &principal, NULL, &fixture->arena, &token),
+                     ERR_OK);
     int64_t now_s = clock_now_us() / USEC_PER_SEC;
     assert_int_equal(token_verify(fixture->keyring, &config, token, now_s, &read, &reason), ERR_OK);
     assert_int_equal(read.principal.user_id, 7);
     assert_int_equal(read.principal.workspace_id, 9);
-    assert_memory_equal(read.principal.session_id, principal.session_id, 16);
+    assert_memory_equal(read.principal.grant_id, principal.grant_id, 16);
     assert_true(strlen(token) < TOKEN_MAX_BYTES);
 
     struct keyring *other = keyring_new(&config, true); /* another installation's key */
@@ -157,7 +159,7 @@ static void without_keys_nobody_can_tell(void **state)
     struct token_claims claims;
     const char *token, *reason;
     assert_false(keyring_is_loaded(empty));
-    assert_int_equal(token_issue(empty, &config, &principal, &fixture->arena, &token), ERR_UNAVAILABLE);
+    assert_int_equal(token_issue(empty, &config, &principal, NULL, &fixture->arena, &token), ERR_UNAVAILABLE);
     char *good = signed_by(fixture, good_claims(), fixture->key.kid);
     assert_int_equal(token_verify(empty, &config, good, NOW, &claims, &reason), ERR_UNAVAILABLE);
     free(good);

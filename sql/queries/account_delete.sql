@@ -5,9 +5,9 @@ WITH closed AS (
     WHERE personal AND id IN (SELECT workspace_id FROM memberships WHERE user_id = $1 AND role = 'owner')
 ), gone AS (
     DELETE FROM users WHERE id = $1
-    RETURNING id
+    RETURNING id, email
 ), counted AS (
     INSERT INTO totals AS t (name, shard, n) SELECT 'users', (random() * 7)::int, -1 FROM gone
     ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n
 )
-SELECT id FROM gone
+SELECT id, jsonb_build_object('email', email) FROM gone

@@ -23,6 +23,8 @@ struct config {
     char *secret_key_file;
     char *issuer;
     char *audience;
+    char *app_url;
+    char *mail_from;
     char *cors_origins; /* separated by white space */
     int64_t log_level;  /* enum log_level */
     int64_t access_token_ttl_s;
@@ -30,6 +32,9 @@ struct config {
     int64_t refresh_grace_s;
     int64_t password_grant; /* 0 or 1 */
     int64_t bcrypt_cost;
+    int64_t password_min_score;        /* 0 to 4, as zxcvbn counts */
+    int64_t login_delays;              /* 0 or 1 */
+    int64_t address_change_confirmed;  /* 0 or 1 */
     int64_t profile_requires_password; /* 0 or 1 */
     int64_t auth_workers;
     int64_t auth_threads;

@@ -16,6 +16,7 @@ static const struct err_info TABLE[ERR_COUNT] = {
     [ERR_MISDIRECTED] = {421, "misdirected-request", "Misdirected request",
                          "This pool does not serve the route; check the proxy's locations."},
     [ERR_INVALID] = {422, "validation", "Not valid", "Some fields are not valid."},
+    [ERR_TOO_MANY] = {429, "too-many-requests", "Too many requests", "Wait for as long as Retry-After says."},
     [ERR_UNAVAILABLE] = {503, "unavailable", "Service unavailable",
                          "Something this needs is away. Try again shortly."},
     [ERR_INTERNAL] = {500, "internal", "Internal error", "An unexpected fault; it was logged."},

@@ -18,8 +18,9 @@ enum err {
     ERR_MEDIA_TYPE,      /* the body's type is not one that the route takes */
     ERR_MISDIRECTED,     /* sent to a pool that does not do this work: a proxy is set up wrongly */
     ERR_INVALID,         /* well-formed, but fails validation; fields are named */
-    ERR_UNAVAILABLE,     /* a dependency is away or a queue is full: try again */
-    ERR_INTERNAL,        /* a fault of ours */
+    ERR_TOO_MANY,
+    ERR_UNAVAILABLE, /* a dependency is away or a queue is full: try again */
+    ERR_INTERNAL,    /* a fault of ours */
     ERR_COUNT
 };
 

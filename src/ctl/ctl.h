@@ -28,6 +28,7 @@ struct ctl_command {
 };
 
 int ctl_keys(struct ctl *ctl, int argc, char **argv);
+int ctl_mail(struct ctl *ctl, int argc, char **argv);
 int ctl_migrate(struct ctl *ctl, int argc, char **argv);
 int ctl_service(struct ctl *ctl, int argc, char **argv);
 int ctl_user(struct ctl *ctl, int argc, char **argv);

@@ -14,6 +14,7 @@ enum { STATEMENT_LIMIT_MS = 24 * 3600 * 1000 };
 static const struct ctl_command COMMANDS[] = {
     {"keys", "status | rotate [SECONDS]", "show the keys that sign tokens, or bring in the next one",
      ctl_keys},
+    {"mail", "write DIRECTORY | follow DIRECTORY", "put the mails that wait into files", ctl_mail},
     {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
      ctl_migrate},
     {"service", "add NAME | renew NAME | remove NAME | list", "programs that get tokens of their own",

@@ -29,6 +29,7 @@
 #include "http/cors.h"
 #include "http/etag.h"
 #include "identity/bearer.h"
+#include "identity/user.h"
 
 enum {
     KEEP_BYTES = 64 * 1024,
@@ -113,6 +114,9 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
         return body;
     }
     enum err e = route->access == ACCESS_PUBLIC ? ERR_OK : bearer_authenticate(request, response);
+    if (!e && (route->access & ACCESS_ADMIN) && request->principal.kind == PRINCIPAL_USER) {
+        e = user_check_admin(request, response);
+    }
     return e ? e : route->handler(request, response);
 }
 
@@ -124,8 +128,9 @@ static void answer_problem(struct request *request, struct response *response, e
                               : problem_json(&request->problem, e, request->request_id);
     response_json(response, status, problem);
     response->content_type = oauth ? "application/json" : "application/problem+json";
-    if (e == ERR_UNAVAILABLE) {
-        response_header(response, "Retry-After", "1");
+    if (e == ERR_UNAVAILABLE || e == ERR_TOO_MANY) {
+        int64_t wait_s = request->problem.retry_after_s > 0 ? request->problem.retry_after_s : 1;
+        response_header(response, "Retry-After", arena_printf(request->arena, "%lld", (long long)wait_s));
     }
 }
 

@@ -44,9 +44,11 @@
 #include "fcgid/routes.h"
 #include "fcgid/seats.h"
 #include "identity/keyring.h"
+#include "identity/mail.h"
 #include "identity/password.h"
 #include "identity/revocations.h"
 #include "identity/session.h"
+#include "identity/throttle.h"
 #include "identity/token_cache.h"
 #include "store/migrate.h"
 
@@ -249,7 +251,11 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
     if (worker->options->pool == POOL_AUTH && now_us >= state->prune_at_us) {
         bool more = false;
         int64_t keys = 0;
+        bool mails = false, attempts = false;
         enum err e = session_prune(state->pg, &more);
+        e = e ? e : mail_prune(state->pg, &mails);
+        e = e ? e : throttle_prune(state->pg, &attempts);
+        more = more || mails || attempts;
         e = e || !state->keys_loaded ? e : keyring_prune(state->pg, &keys);
         state->prune_at_us = now_us + (more ? 0 : e ? 1 : PRUNE_EVERY_S) * USEC_PER_SEC;
     }

@@ -97,6 +97,8 @@ static const char *oauth_code_of(enum err e)
         return "temporarily_unavailable";
     case ERR_INTERNAL:
         return "server_error";
+    case ERR_TOO_MANY:
+        return "slow_down"; /* RFC 8628 has the word for it */
     case ERR_UNAUTHENTICATED:
         return "invalid_client";
     default:

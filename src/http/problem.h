@@ -8,6 +8,7 @@
 #define TALLYGATE_HTTP_PROBLEM_H
 
 #include <json-c/json.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -25,6 +26,7 @@ struct problem {
     struct arena *arena;
     const char *detail;
     const char *oauth_code; /* see problem_oauth() */
+    int64_t retry_after_s;  /* with ERR_TOO_MANY: when it may be tried again */
     struct problem_field *first;
     struct problem_field *last;
     size_t count;

@@ -18,6 +18,7 @@ enum pool { POOL_AUTH = 1, POOL_INGEST = 2, POOL_API = 4, POOL_ANY = POOL_AUTH |
 enum access {
     ACCESS_PUBLIC = 0,  /* anyone */
     ACCESS_USER = 1,    /* a person, with an access token */
+    ACCESS_ADMIN = 4,   /* a person whose account is an administrator's */
     ACCESS_SERVICE = 2, /* a service, with an access token of its own, as bearer or in X-Service-Token */
 };
 

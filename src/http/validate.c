@@ -138,6 +138,9 @@ static enum err check_json(const struct check *check, struct json_object *json)
                                      : wrong_type(check, "a whole number");
     case FIELD_NUMBER:
         return check_number(check, json);
+    case FIELD_BOOLEAN:
+        check->value->integer = type == json_type_boolean && json_object_get_boolean(json);
+        return type == json_type_boolean ? ERR_OK : wrong_type(check, "true or false");
     case FIELD_OBJECT:
         return type == json_type_object ? ERR_OK : wrong_type(check, "an object");
     case FIELD_ARRAY:

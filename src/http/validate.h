@@ -21,6 +21,7 @@ enum field_type {
     FIELD_BYTES,   /* a string whose min, max count bytes */
     FIELD_INTEGER, /* min, max bound the value */
     FIELD_NUMBER,  /* finite */
+    FIELD_BOOLEAN, /* true or false, of JSON */
     FIELD_TIME,    /* RFC 3339 date-time */
     FIELD_DATE,    /* YYYY-MM-DD */
     FIELD_MOMENT,  /* a date or a date-time; a date has VALIDATE_DATE_LENGTH characters */
@@ -55,7 +56,7 @@ struct value {
     bool is_null;
     const char *text; /* strings; numbers as their decimal text */
     size_t length;
-    int64_t integer; /* integers; times and dates as Unix microseconds */
+    int64_t integer; /* integers; booleans as 0 or 1; times and dates as Unix microseconds */
     struct json_object *json;
 };
 

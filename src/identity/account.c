@@ -2,51 +2,54 @@
 #include "identity/account.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 #include "http/challenge.h"
 #include "http/validate.h"
+#include "identity/audit.h"
 #include "identity/keyring.h"
+#include "identity/mail.h"
 #include "identity/password.h"
+#include "identity/proof.h"
 #include "identity/session.h"
+#include "identity/strength.h"
+#include "identity/user.h"
 #include "queries.h"
 
 static const struct pg_statement TAKEN = {"account_taken",
                                           "SELECT EXISTS (SELECT FROM users WHERE email = $1::text::citext)"};
 static const struct pg_statement REGISTER = {"account_register", sql_account_register};
 static const struct pg_statement PROFILE = {
-    "account_profile", "SELECT email, username, full_name, " PG_US("created_at") ", " PG_US(
+    "account_profile", "SELECT id, email, username, full_name, " PG_US("created_at") ", " PG_US(
                            "updated_at") ", password_hash FROM users WHERE id = $1 AND is_active"};
-/* Taken first, in a transaction, so that the snapshot of what follows shows every session that a login
- * opened meanwhile: opening one holds the same row (session.c). */
-static const struct pg_statement LOCK = {"account_lock", "SELECT FROM users WHERE id = $1 FOR UPDATE"};
 static const struct pg_statement UPDATE = {"account_update", sql_account_update};
-static const struct pg_statement ROLE = {"account_role",
-                                         "SELECT role FROM users WHERE id = $1 AND is_active"};
 static const struct pg_statement DELETE = {"account_delete", sql_account_delete};
 static const struct pg_statement SET_ROLE = {
     "account_set_role",
     "UPDATE users SET role = $2, updated_at = now() WHERE email = $1::text::citext RETURNING id"};
 static const struct pg_statement PURGE = {"account_purge", sql_account_purge};
 
-enum { USERNAME_MAX = 64, FULL_NAME_MAX = 200 };
-
-static const char *check_password(const char *text, size_t length)
-{
-    (void)text;
-    if (length < PASSWORD_MIN_BYTES) {
-        return "must have at least 8 bytes";
-    }
-    return length > PASSWORD_MAX_BYTES ? "must have at most 72 bytes: bcrypt would ignore the rest" : NULL;
-}
+/* Of PROFILE; of UPDATE the first six, and then what the audit log says. */
+enum {
+    COLUMN_ID,
+    COLUMN_EMAIL,
+    COLUMN_USERNAME,
+    COLUMN_FULL_NAME,
+    COLUMN_CREATED,
+    COLUMN_UPDATED,
+    COLUMN_HASH,
+    COLUMN_DETAIL = COLUMN_HASH
+};
+enum { DELETED_DETAIL = 1 };
 
 enum err account_register(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
         {"email", FIELD_STRING, FIELD_REQUIRED, 3, 254, validate_email},
-        {"password", FIELD_BYTES, FIELD_REQUIRED, 0, 1024, check_password},
-        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
-        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
+        {"password", FIELD_BYTES, FIELD_REQUIRED, 0, 1024, password_check},
+        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, ACCOUNT_USERNAME_MAX, NULL},
+        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, ACCOUNT_FULL_NAME_MAX, NULL},
     };
     enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, COUNT };
     const struct services *services = request->services;
@@ -56,8 +59,15 @@ enum err account_register(struct request *request, struct response *response)
     PG_RESULT_AUTO result = NULL;
     char hash[PASSWORD_HASH_SIZE];
     struct session_opened session = {.access_token = NULL};
+    struct mail_token token;
 
     enum err e = validate_body(request, FIELDS, COUNT, &body, values);
+    if (e) {
+        return e;
+    }
+    const struct strength_account account = {values[EMAIL].text, values[USERNAME].text,
+                                             values[FULL_NAME].text};
+    e = strength_check(request, "password", values[PASSWORD].text, &account);
     if (e) {
         return e;
     }
@@ -79,7 +89,12 @@ enum err account_register(struct request *request, struct response *response)
         pg_text(&params, hash);
         pg_text(&params, values[USERNAME].text);
         pg_text(&params, values[FULL_NAME].text);
-        e = e ? e : pg_query(services->pg, &REGISTER, &params, &result);
+        e = e ? e : mail_token_make(services->config, &token);
+        mail_token_params(&token, &params);
+        pg_int(&params, PROOF_VERIFY_TTL_S);
+        const struct audit_change change = {
+            .statement = &REGISTER, .params = &params, .action = "user.registered", .kind = "user"};
+        e = e ? e : audit_carry_out(request, &change, &result);
     }
     if (e == ERR_CONFLICT) {
         return problem_say(&request->problem, e, "An account with this address exists already.");
@@ -100,23 +115,6 @@ enum err account_register(struct request *request, struct response *response)
     return session_answer(request, response, 201, &user, &session);
 }
 
-/* A statement about one account, the first parameter, to run with the account's row locked. */
-struct locked_statement {
-    const struct pg_statement *statement;
-    const struct pg_params *params;
-    int64_t user_id;
-    PGresult **ret_result;
-};
-
-static enum err run_locked(struct pg *pg, void *argument)
-{
-    const struct locked_statement *locked = argument;
-    struct pg_params params = {0};
-    pg_int(&params, locked->user_id);
-    enum err e = pg_query(pg, &LOCK, &params, NULL);
-    return e ? e : pg_query(pg, locked->statement, locked->params, locked->ret_result);
-}
-
 static enum err load_profile(struct request *request, struct response *response, PGresult **ret_result)
 {
     struct pg_params params = {0};
@@ -128,16 +126,20 @@ static enum err load_profile(struct request *request, struct response *response,
     return e;
 }
 
-/* The first five columns of PROFILE and of UPDATE's answer are the same. */
-static void answer_profile(struct request *request, struct response *response, const PGresult *result)
+/* `pending_email` is the new address that is not confirmed yet; NULL: none. */
+static void answer_profile(struct request *request, struct response *response, const PGresult *result,
+                           const char *pending_email)
 {
     JSON_AUTO answer = json_object_new_object();
     json_add_int(answer, "id", request->principal.user_id);
-    json_add_string(answer, "email", pg_get_text(result, 0, 0));
-    json_add_string(answer, "username", pg_get_text(result, 0, 1));
-    json_add_string(answer, "full_name", pg_get_text(result, 0, 2));
-    json_add_time(answer, "created_at", pg_get_int(result, 0, 3));
-    json_add_time(answer, "updated_at", pg_get_int(result, 0, 4));
+    json_add_string(answer, "email", pg_get_text(result, 0, COLUMN_EMAIL));
+    json_add_string(answer, "username", pg_get_text(result, 0, COLUMN_USERNAME));
+    json_add_string(answer, "full_name", pg_get_text(result, 0, COLUMN_FULL_NAME));
+    json_add_time(answer, "created_at", pg_get_int(result, 0, COLUMN_CREATED));
+    json_add_time(answer, "updated_at", pg_get_int(result, 0, COLUMN_UPDATED));
+    if (pending_email) {
+        json_add_string(answer, "pending_email", pending_email);
+    }
     response_json(response, 200, answer);
 }
 
@@ -146,7 +148,7 @@ enum err account_profile(struct request *request, struct response *response)
     PG_RESULT_AUTO result = NULL;
     enum err e = load_profile(request, response, &result);
     if (!e) {
-        answer_profile(request, response, result);
+        answer_profile(request, response, result, NULL);
     }
     return e;
 }
@@ -168,24 +170,62 @@ static enum err check_current(struct request *request, const struct value *curre
 
 enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, PROFILE_FIELDS };
 
+enum err account_check_password(struct request *request, struct response *response,
+                                const struct value *current, const char **ret_email)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = load_profile(request, response, &result);
+    e = e ? e : check_current(request, current, pg_get_text(result, 0, COLUMN_HASH));
+    if (!e) {
+        *ret_email = arena_strdup(request->arena, pg_get_text(result, 0, COLUMN_EMAIL));
+    }
+    return e;
+}
+
+struct profile_change {
+    struct request *request;
+    struct audit_change change;
+    const char *pending_email;
+    PGresult **ret_result;
+    bool sent;
+};
+
+static enum err carry_out(struct pg *pg, void *argument)
+{
+    struct profile_change *profile = argument;
+    enum err e = audit_run(pg, profile->request, &profile->change, profile->ret_result);
+    if (!e && profile->pending_email && PQntuples(*profile->ret_result)) {
+        return proof_send_change(profile->request, pg, profile->pending_email, &profile->sent);
+    }
+    return e;
+}
+
 /* Carry out a change that was checked against `old_hash`. */
 static enum err change_profile(struct request *request, const struct value *values, const char *new_hash,
-                               const char *old_hash, PGresult **ret_result)
+                               const char *old_hash, const char *pending_email, PGresult **ret_result)
 {
     struct pg_params params = {0};
     char session[UUID_TEXT_SIZE];
     uuid_format(request->principal.grant_id, session);
     pg_int(&params, request->principal.user_id);
     pg_text(&params, session);
-    pg_text(&params, values[EMAIL].text);
+    pg_text(&params, pending_email ? NULL : values[EMAIL].text);
     pg_text(&params, new_hash);
     pg_text(&params, values[USERNAME].present ? "t" : "f");
     pg_text(&params, values[USERNAME].text);
     pg_text(&params, values[FULL_NAME].present ? "t" : "f");
     pg_text(&params, values[FULL_NAME].text);
     pg_text(&params, old_hash);
-    struct locked_statement locked = {&UPDATE, &params, request->principal.user_id, ret_result};
-    enum err e = pg_transaction(request->services->pg, run_locked, &locked);
+    struct profile_change profile = {.request = request,
+                                     .change = {.statement = &UPDATE,
+                                                .params = &params,
+                                                .lock_user_id = request->principal.user_id,
+                                                .action = "user.profile_changed",
+                                                .kind = "user",
+                                                .detail_column = COLUMN_DETAIL},
+                                     .pending_email = pending_email,
+                                     .ret_result = ret_result};
+    enum err e = pg_transaction(request->services->pg, carry_out, &profile);
     if (e == ERR_CONFLICT) {
         return problem_say(&request->problem, e, "Another account has this address.");
     }
@@ -194,16 +234,42 @@ static enum err change_profile(struct request *request, const struct value *valu
         return problem_say(&request->problem, ERR_CONFLICT,
                            "The account was changed meanwhile; look and try again.");
     }
+    if (!e && pending_email && !profile.sent) {
+        request->problem.retry_after_s = 3600;
+        return problem_say(
+            &request->problem, ERR_TOO_MANY,
+            "Five mails for a new address were sent within the hour. The rest of the change was made.");
+    }
     return e;
+}
+
+/* The new address, when it is one, and is to be confirmed before it counts. */
+static const char *pending_of(const struct request *request, const struct value *email,
+                              const PGresult *before)
+{
+    bool confirms = request->services->config->address_change_confirmed && email->present &&
+                    strcasecmp(email->text, pg_get_text(before, 0, COLUMN_EMAIL)) != 0;
+    return confirms ? email->text : NULL;
+}
+
+/* A new password must be hard to guess for whom the account will be. */
+static enum err check_strength(struct request *request, const struct value *values, const PGresult *before)
+{
+    const struct strength_account account = {
+        values[EMAIL].present ? values[EMAIL].text : pg_get_text(before, 0, COLUMN_EMAIL),
+        values[USERNAME].present ? values[USERNAME].text : pg_get_text(before, 0, COLUMN_USERNAME),
+        values[FULL_NAME].present ? values[FULL_NAME].text : pg_get_text(before, 0, COLUMN_FULL_NAME)};
+    return values[PASSWORD].present ? strength_check(request, "password", values[PASSWORD].text, &account)
+                                    : ERR_OK;
 }
 
 enum err account_update(struct request *request, struct response *response)
 {
     static const struct field FIELDS[PROFILE_FIELDS] = {
         {"email", FIELD_STRING, 0, 3, 254, validate_email},
-        {"password", FIELD_BYTES, 0, 0, 1024, check_password},
-        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, USERNAME_MAX, NULL},
-        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, FULL_NAME_MAX, NULL},
+        {"password", FIELD_BYTES, 0, 0, 1024, password_check},
+        {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, ACCOUNT_USERNAME_MAX, NULL},
+        {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, ACCOUNT_FULL_NAME_MAX, NULL},
         {"current_password", FIELD_STRING, 0, 1, 1024, NULL},
     };
     const struct services *services = request->services;
@@ -224,47 +290,45 @@ enum err account_update(struct request *request, struct response *response)
     }
     e = load_profile(request, response, &before);
     if (!e && sensitive && services->config->profile_requires_password) {
-        e = check_current(request, &values[CURRENT], pg_get_text(before, 0, 5));
+        e = check_current(request, &values[CURRENT], pg_get_text(before, 0, COLUMN_HASH));
     }
+    e = e ? e : check_strength(request, values, before);
     if (!e && values[PASSWORD].present) {
         e = password_hash(services->hasher, values[PASSWORD].text, services->config->bcrypt_cost, hash);
     }
-    if (!e) {
-        e = change_profile(request, values, values[PASSWORD].present ? hash : NULL, pg_get_text(before, 0, 5),
-                           &after);
+    if (e) {
+        return e;
     }
+    const char *pending = pending_of(request, &values[EMAIL], before);
+    e = change_profile(request, values, values[PASSWORD].present ? hash : NULL,
+                       pg_get_text(before, 0, COLUMN_HASH), pending, &after);
     if (!e) {
-        answer_profile(request, response, after);
+        answer_profile(request, response, after, pending);
     }
     return e;
 }
 
 enum err account_delete(struct request *request, struct response *response)
 {
-    struct pg *pg = request->services->pg;
     int64_t target = request_param_int(request, "id");
-    PG_RESULT_AUTO role = NULL;
+    struct pg_params params = {0};
     PG_RESULT_AUTO deleted = NULL;
-
-    struct pg_params caller = {0};
-    pg_int(&caller, request->principal.user_id);
-    enum err e = pg_query(pg, &ROLE, &caller, &role);
+    bool own = target == request->principal.user_id;
+    enum err e = own ? ERR_OK : user_check_admin(request, response);
     if (e) {
         return e;
     }
-    if (PQntuples(role) == 0) {
-        return challenge_bearer(request, response, "the account is gone");
-    }
-    if (target != request->principal.user_id && strcmp(pg_get_text(role, 0, 0), "admin") != 0) {
-        return problem_say(&request->problem, ERR_FORBIDDEN,
-                           "Only administrators may delete another's account.");
-    }
-    struct pg_params params = {0};
     pg_int(&params, target);
-    struct locked_statement locked = {&DELETE, &params, target, &deleted};
-    e = pg_transaction(pg, run_locked, &locked);
+    const struct audit_change change = {.statement = &DELETE,
+                                        .params = &params,
+                                        .lock_user_id = target,
+                                        .action = "user.deleted",
+                                        .kind = "user",
+                                        .detail_column = DELETED_DETAIL};
+    e = audit_carry_out(request, &change, &deleted);
     if (!e && PQntuples(deleted) == 0) {
-        return problem_say(&request->problem, ERR_NOT_FOUND, "There is no account with this id.");
+        return own ? challenge_bearer(request, response, "the account is gone")
+                   : problem_say(&request->problem, ERR_NOT_FOUND, "There is no account with this id.");
     }
     if (!e) {
         response_empty(response, 204);

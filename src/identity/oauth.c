@@ -98,7 +98,7 @@ static enum err grant_password(const struct grant *grant)
     struct request *request = grant->request;
     struct session_user user;
     struct session_opened opened;
-    bool good;
+    enum session_verdict verdict;
     enum err e = first_party_only(grant);
     if (!e && !grant->values[USERNAME].present) {
         e = need(grant, USERNAME);
@@ -115,12 +115,15 @@ static enum err grant_password(const struct grant *grant)
         return ERR_OK;
     }
     e = session_open(request, grant->values[USERNAME].text, grant->values[PASSWORD].text, &user, &opened,
-                     &good);
+                     &verdict);
     if (e) {
         return e;
     }
-    return good ? answer_session(grant, &user, &opened)
-                : refuse_grant(grant, "The address or the password is wrong.");
+    if (verdict == SESSION_NEEDS_CODE) {
+        return refuse_grant(grant, "The account has a second factor: log in at /auth/login.");
+    }
+    return verdict == SESSION_OPENED ? answer_session(grant, &user, &opened)
+                                     : refuse_grant(grant, "The address or the password is wrong.");
 }
 
 static enum err grant_refresh(const struct grant *grant)

@@ -14,6 +14,15 @@ struct password_hasher {
     struct crypt_data scratch;
 };
 
+const char *password_check(const char *text, size_t length)
+{
+    (void)text;
+    if (length < PASSWORD_MIN_BYTES) {
+        return "must have at least 8 bytes";
+    }
+    return length > PASSWORD_MAX_BYTES ? "must have at most 72 bytes: bcrypt would ignore the rest" : NULL;
+}
+
 struct password_hasher *password_hasher_new(void)
 {
     return mem_zalloc(1, sizeof(struct password_hasher));

@@ -20,6 +20,9 @@ enum {
 
 struct password_hasher;
 
+/* A field_check for passwords that are set: what length bcrypt takes in full. */
+const char *password_check(const char *text, size_t length);
+
 /* One a thread: it holds crypt's 32 KiB of scratch memory. */
 struct password_hasher *password_hasher_new(void);
 void password_hasher_free(struct password_hasher *hasher);

@@ -9,21 +9,25 @@
 #include "base/json.h"
 #include "http/challenge.h"
 #include "http/validate.h"
+#include "identity/audit.h"
+#include "identity/mfa.h"
 #include "identity/password.h"
 #include "identity/refresh.h"
+#include "identity/throttle.h"
 #include "identity/token.h"
 
 /*
  * A session lives as long as its refresh token is good (refresh.c), and longer than any access token that it
  * got. Ending one is deleting its row: a trigger revokes its access tokens in the same transaction.
  */
-static const struct pg_statement BY_EMAIL = {
-    "session_by_email",
-    "SELECT u.id, w.id, u.email, u.username, u.full_name, " PG_US("u.created_at") ", " PG_US(
-        "u.updated_at") ", u.password_hash, u.is_active "
-                        "FROM users u JOIN memberships m ON m.user_id = u.id "
-                        "JOIN workspaces w ON w.id = m.workspace_id AND w.personal "
-                        "WHERE u.email = $1::text::citext"};
+#define SELECT_USER                                                                                          \
+    "SELECT u.id, w.id, u.email, u.username, u.full_name, " PG_US("u.created_at") ", " PG_US(                \
+        "u.updated_at") ", u.password_hash, u.is_active, "                                                   \
+                        "EXISTS (SELECT FROM totp t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL) " \
+                        "FROM users u JOIN memberships m ON m.user_id = u.id JOIN workspaces w ON w.id = m.workspace_id AND w.personal "
+static const struct pg_statement BY_EMAIL = {"session_by_email",
+                                             SELECT_USER "WHERE u.email = $1::text::citext"};
+static const struct pg_statement BY_ID = {"session_by_id", SELECT_USER "WHERE u.id = $1"};
 static const struct pg_statement OPEN = {
     "session_open",
     "INSERT INTO sessions (id, address, user_agent, expires_at, seed, refresh_hash, user_id) "
@@ -34,8 +38,10 @@ static const struct pg_statement CROWD_OUT = {
     "session_crowd_out", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 "
                          "ORDER BY refreshed_at DESC, id DESC OFFSET 100)"};
 static const struct pg_statement LOGOUT = {
-    "session_logout", "DELETE FROM sessions WHERE user_id = $1 AND CASE $3 WHEN 'local' THEN id = $2::uuid "
-                      "WHEN 'others' THEN id <> $2::uuid ELSE true END"};
+    "session_logout",
+    "WITH gone AS (DELETE FROM sessions WHERE user_id = $1 AND CASE $3 WHEN 'local' THEN id = $2::uuid "
+    "WHEN 'others' THEN id <> $2::uuid ELSE true END RETURNING id) "
+    "SELECT $1, jsonb_build_object('scope', $3::text, 'sessions', count(*)) FROM gone HAVING count(*) > 0"};
 static const struct pg_statement LIST = {
     "session_list",
     "SELECT id, host(address), user_agent, " PG_US("created_at") ", " PG_US("refreshed_at") ", " PG_US(
@@ -60,7 +66,7 @@ static const struct pg_statement PRUNE_REVOCATIONS = {
     "DELETE FROM revocations WHERE grant_id IN (SELECT grant_id FROM revocations "
     "WHERE expires_at < now() - interval '5 minutes' LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 
-enum { COLUMN_HASH = 7, COLUMN_ACTIVE = 8 };
+enum { COLUMN_HASH = 7, COLUMN_ACTIVE, COLUMN_MFA };
 enum {
     VERIFIED_MS = 1000, /* as long as a revocation may take to be known */
     VERIFIED_MAX = 4096,
@@ -206,50 +212,100 @@ static bool credentials_match(const struct services *services, const char *passw
     return matches;
 }
 
-/* Store a session for the account in `result`, under the hash that was checked. */
-static enum err store_session(struct request *request, const char *password, const PGresult *result,
+/* Store a session for the account in `result`, under the hash that was checked. *ret_good is false when the
+ * password was changed meanwhile. */
+static enum err store_session(struct request *request, const char *hash, const PGresult *result,
                               struct session_user *ret_user, struct session_opened *ret_opened,
                               bool *ret_good)
 {
-    struct pg *pg = request->services->pg;
     struct session_opened session = {.access_token = NULL};
     struct pg_params params = {0};
     struct pg_params of_user = {0};
     PG_RESULT_AUTO opened = NULL;
+    const struct audit_change change = {
+        .statement = &OPEN, .params = &params, .action = "session.opened", .kind = "session"};
 
     session_read_user(request->arena, result, ret_user);
-    const char *hash = rehash(request, ret_user->user_id, password, pg_get_text(result, 0, COLUMN_HASH));
     enum err e = session_params(request, &params, &session);
     pg_int(&params, ret_user->user_id);
-    pg_text(&params, hash); /* a password that was changed while we hashed opens nothing */
-    e = e ? e : pg_query(pg, &OPEN, &params, &opened);
+    pg_text(&params, hash);
+    request->principal.user_id = ret_user->user_id; /* for both logs */
+    e = e ? e : audit_carry_out(request, &change, &opened);
     *ret_good = !e && PQntuples(opened) > 0;
     if (*ret_good) {
         *ret_opened = session;
         pg_int(&of_user, ret_user->user_id);
-        (void)pg_query(pg, &CROWD_OUT, &of_user, NULL); /* the next login tries again */
-        request->principal.user_id = ret_user->user_id; /* for the log */
+        (void)pg_query(request->services->pg, &CROWD_OUT, &of_user, NULL); /* the next login tries again */
     }
     return e;
 }
 
+/* Whoever failed is told nothing, and known only by the address they come from. Of what was typed nothing is
+ * written: it may be a password. */
+static enum err note_failure(struct request *request, const PGresult *result)
+{
+    const char *user = PQntuples(result) ? pg_get_text(result, 0, 0) : "unknown";
+    const struct audit_entry entry = {.action = "session.login_failed",
+                                      .subject = arena_printf(request->arena, "user:%s", user)};
+    return audit_write(request->services->pg, request, &entry);
+}
+
 enum err session_open(struct request *request, const char *email, const char *password,
-                      struct session_user *ret_user, struct session_opened *ret_opened, bool *ret_good)
+                      struct session_user *ret_user, struct session_opened *ret_opened,
+                      enum session_verdict *ret_verdict)
 {
     const struct services *services = request->services;
     struct pg_params by_email = {0};
     PG_RESULT_AUTO result = NULL;
+    bool good;
 
-    *ret_good = false;
+    *ret_verdict = SESSION_REFUSED;
     if (!keyring_is_loaded(services->keyring)) {
         return ERR_UNAVAILABLE; /* before a quarter of a second is spent on a hash for nothing */
     }
+    enum err e = throttle_begin(request, email);
     pg_text(&by_email, email);
-    enum err e = pg_query(services->pg, &BY_EMAIL, &by_email, &result);
-    if (e || !credentials_match(services, password, result)) {
+    e = e ? e : pg_query(services->pg, &BY_EMAIL, &by_email, &result);
+    if (e) {
         return e;
     }
-    return store_session(request, password, result, ret_user, ret_opened, ret_good);
+    if (!credentials_match(services, password, result)) {
+        return note_failure(request, result);
+    }
+    e = throttle_end(request, email);
+    if (e) {
+        return e;
+    }
+    const char *hash =
+        rehash(request, pg_get_int(result, 0, 0), password, pg_get_text(result, 0, COLUMN_HASH));
+    if (pg_get_bool(result, 0, COLUMN_MFA)) {
+        session_read_user(request->arena, result, ret_user);
+        *ret_verdict = SESSION_NEEDS_CODE;
+        ret_user->password_hash = hash;
+        return ERR_OK;
+    }
+    e = store_session(request, hash, result, ret_user, ret_opened, &good);
+    *ret_verdict = good ? SESSION_OPENED : SESSION_REFUSED;
+    return e;
+}
+
+enum err session_find_user(struct request *request, int64_t user_id, PGresult **ret_row,
+                           const char **ret_hash)
+{
+    struct pg_params params = {0};
+    pg_int(&params, user_id);
+    enum err e = pg_query(request->services->pg, &BY_ID, &params, ret_row);
+    if (!e && (PQntuples(*ret_row) == 0 || !pg_get_bool(*ret_row, 0, COLUMN_ACTIVE))) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_hash = e ? NULL : pg_get_text(*ret_row, 0, COLUMN_HASH);
+    return e;
+}
+
+enum err session_open_known(struct request *request, const PGresult *row, struct session_user *ret_user,
+                            struct session_opened *ret_opened, bool *ret_good)
+{
+    return store_session(request, pg_get_text(row, 0, COLUMN_HASH), row, ret_user, ret_opened, ret_good);
 }
 
 enum err session_login(struct request *request, struct response *response)
@@ -262,15 +318,22 @@ enum err session_login(struct request *request, struct response *response)
     struct value values[COUNT];
     struct session_user user;
     struct session_opened session;
+    enum session_verdict verdict;
     JSON_AUTO body = NULL;
-    bool good;
 
     enum err e = validate_body(request, FIELDS, COUNT, &body, values);
-    e = e ? e : session_open(request, values[EMAIL].text, values[PASSWORD].text, &user, &session, &good);
+    e = e ? e : session_open(request, values[EMAIL].text, values[PASSWORD].text, &user, &session, &verdict);
     if (e) {
         return e;
     }
-    return good ? session_answer(request, response, 200, &user, &session) : refuse_login(request, response);
+    switch (verdict) {
+    case SESSION_OPENED:
+        return session_answer(request, response, 200, &user, &session);
+    case SESSION_NEEDS_CODE:
+        return mfa_answer_challenge(request, response, &user);
+    default:
+        return refuse_login(request, response);
+    }
 }
 
 /* The first two parameters of statements about the caller's sessions: the account, and the session that asks.
@@ -295,13 +358,19 @@ enum err session_logout(struct request *request, struct response *response)
     static const struct field QUERY[] = {{"scope", FIELD_STRING, 0, 1, 16, check_scope}};
     struct value scope;
     struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
     enum err e = validate_query(request, QUERY, 1, &scope);
     if (e) {
         return e;
     }
     caller_params(request, &params);
     pg_text(&params, scope.present ? scope.text : "local");
-    e = pg_query(request->services->pg, &LOGOUT, &params, NULL);
+    const struct audit_change change = {.statement = &LOGOUT,
+                                        .params = &params,
+                                        .action = "session.logged_out",
+                                        .kind = "user",
+                                        .detail_column = 1};
+    e = audit_carry_out(request, &change, &result);
     if (!e) {
         response_empty(response, 204);
     }
@@ -345,7 +414,9 @@ enum err session_end(struct request *request, struct response *response)
     enum err e = uuid_parse(id, parsed) ? ERR_OK : ERR_NOT_FOUND;
     pg_int(&params, request->principal.user_id);
     pg_text(&params, id);
-    e = e ? e : pg_query(request->services->pg, &END, &params, &result);
+    const struct audit_change change = {
+        .statement = &END, .params = &params, .action = "session.ended", .kind = "session"};
+    e = e ? e : audit_carry_out(request, &change, &result);
     if (e == ERR_NOT_FOUND || (!e && PQntuples(result) == 0)) {
         return problem_say(&request->problem, ERR_NOT_FOUND, "There is no session with this id.");
     }

@@ -18,6 +18,13 @@ struct session_user {
     const char *full_name;
     int64_t created_us;
     int64_t updated_us;
+    const char *password_hash; /* only with SESSION_NEEDS_CODE */
+};
+
+enum session_verdict {
+    SESSION_REFUSED, /* nobody is told why */
+    SESSION_OPENED,
+    SESSION_NEEDS_CODE, /* the password is right, and the account has a second factor (mfa.h) */
 };
 
 /* A session that is stored or about to be. */
@@ -43,10 +50,19 @@ const char *session_user_agent(struct request *request);
 enum err session_answer(struct request *request, struct response *response, int status,
                         const struct session_user *user, const struct session_opened *opened);
 
-/* Open a session for an address and a password. *ret_good is false when they are refused, for whatever
- * reason. ERR_INTERNAL outside the auth pool. */
+/* Open a session for an address and a password. In the auth pool only. ERR_TOO_MANY after attempts that
+ * failed. */
 enum err session_open(struct request *request, const char *email, const char *password,
-                      struct session_user *ret_user, struct session_opened *ret_opened, bool *ret_good);
+                      struct session_user *ret_user, struct session_opened *ret_opened,
+                      enum session_verdict *ret_verdict);
+/* Look an account up to open a session for it; *ret_hash is that of its password, and lives as long as the
+ * row. ERR_NOT_FOUND when it is gone or switched off. */
+enum err session_find_user(struct request *request, int64_t user_id, PGresult **ret_row,
+                           const char **ret_hash);
+/* Open a session for the account of such a row. *ret_good is false when its password was changed meanwhile.
+ */
+enum err session_open_known(struct request *request, const PGresult *row, struct session_user *ret_user,
+                            struct session_opened *ret_opened, bool *ret_good);
 
 /* POST /auth/login: {email, password}. An unknown address and a wrong password get the same words
  * after the same work. */

@@ -52,7 +52,7 @@ def is_good(stack, access_token):
 
 def audit_rows(stack, session):
     return stack.postgres.query("SELECT action, detail->>'user_id', host(address), request_id FROM audit_log "
-                                "WHERE subject = %s", f"session:{session}")
+                                "WHERE subject = %s AND action <> 'session.opened'", f"session:{session}")
 
 
 # ---- what one gets ----

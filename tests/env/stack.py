@@ -4,6 +4,8 @@
 Every stack lies in a short directory below /tmp (paths of sockets have at most 107 bytes) and has a
 port of its own, so any number of them may run beside one another.
 """
+import email
+import email.policy
 import itertools
 import os
 import random
@@ -16,12 +18,17 @@ from pathlib import Path
 
 from env import http
 from env.accounts import User
-from env.servers import Nginx, Pool, Postgres, Redis
+from env.servers import Nginx, Pool, Postgres, Redis, Server
 from env.wait import BUILD, TOP
 
 POOLS = ("auth", "ingest", "api")
 # Below the range from which the kernel takes the ports of clients (ip_local_port_range).
 PORTS = range(20000, 32000)
+# Figures are computed each time, so that a test may read what it has just written. All tests come from one address,
+# so failed logins would slow one another down. Passwords and addresses are a matter of test_strength.py and
+# test_address.py, which set what an installation has.
+SETTINGS = {"bcrypt_cost": 4, "cache_unfinished_ms": 0, "login_delays": "no", "password_min_score": 0,
+            "address_change_confirmed": "no"}
 # Limits of an address that no test reaches by itself.
 WIDE_LIMITS = {"login_rate": "60000r/m", "login_burst": "10000", "wide_rate": "50000r/s", "wide_burst": "10000"}
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): (Address|Thread|Leak|Memory)Sanitizer|runtime error: ")
@@ -52,14 +59,14 @@ class Stack:
     def __init__(self, settings=None, limits=None):
         self.dir = Path(tempfile.mkdtemp(prefix="tg-", dir="/tmp"))
         self.dir.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
-        # Figures are computed each time, so that a test may read what it has just written.
-        self.settings = {"bcrypt_cost": 4, "cache_unfinished_ms": 0, **(settings or {})}
+        self.settings = {**SETTINGS, **(settings or {})}
         self.limits = WIDE_LIMITS if limits is None else limits
         self.port = None
         self.postgres = Postgres(self, "postgres")
         self.redis = Redis(self, "redis")
         self.auth, self.ingest, self.api = (Pool(self, name) for name in POOLS)
         self.nginx = Nginx(self, "nginx")
+        self.mail = Server(self, "mail")  # puts mails into files
         self._client = None
 
     # ---- life ----
@@ -161,6 +168,15 @@ class Stack:
     def new_user(self, **fields):
         """Register somebody new."""
         return User.register(self, **fields)
+
+    def mails(self, address):
+        """Those that were sent there so far, the first one first, as email.message."""
+        found = []
+        for path in sorted((self.dir / "mail").glob("*.eml")):
+            message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            if message["To"].addresses[0].addr_spec == address:
+                found.append(message)
+        return found
 
     # ---- logs ----
 

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "identity/mail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+static const char PREFIX[] = "tgm_";
+static const char PURPOSE[] = "tallygate outbox v1";
+
+enum {
+    SECRET_BYTES = 32,
+    TOKEN_LENGTH = MAIL_TOKEN_SIZE - 1,
+    BATCH = 50,
+    TEXT_MAX = 64 * 1024,
+    COLUMN_ID = 0,
+    COLUMN_TO,
+    COLUMN_TEMPLATE,
+    COLUMN_SEALED,
+    COLUMN_CREATED
+};
+
+static const struct pg_statement WAITING = {
+    "mail_waiting",
+    "SELECT id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
+        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL ORDER BY id LIMIT 50 "
+                      "FOR UPDATE SKIP LOCKED"};
+static const struct pg_statement DONE = {"mail_done",
+                                         "UPDATE outbox SET done_at = now() WHERE id = $1::uuid"};
+static const struct pg_statement PRUNE_OUTBOX = {
+    "mail_prune_outbox",
+    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE done_at < now() - interval '7 days' "
+    "LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
+static const struct pg_statement PRUNE_TOKENS = {
+    "mail_prune_tokens",
+    "DELETE FROM mail_tokens WHERE hash IN (SELECT hash FROM mail_tokens WHERE expires_at < now() "
+    "- interval '1 day' LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
+
+/* ---- tokens ---- */
+
+enum err mail_token_make(const struct config *config, struct mail_token *ret_token)
+{
+    uint8_t id[16], bytes[SECRET_BYTES], key[CRYPTO_KEY_SIZE];
+    char text[MAIL_TOKEN_SIZE];
+
+    uuid_v7(id);
+    uuid_format(id, ret_token->outbox_id);
+    crypto_random(bytes, sizeof(bytes));
+    memcpy(text, PREFIX, sizeof(PREFIX) - 1);
+    crypto_base64url(bytes, sizeof(bytes), text + sizeof(PREFIX) - 1);
+    crypto_sha256(text, TOKEN_LENGTH, ret_token->hash);
+    bool made =
+        crypto_derive(config->secret, config->secret_length, PURPOSE, key) &&
+        crypto_seal(key, ret_token->outbox_id, (const uint8_t *)text, sizeof(text), ret_token->sealed);
+    crypto_wipe(key, sizeof(key));
+    crypto_wipe(text, sizeof(text));
+    crypto_wipe(bytes, sizeof(bytes));
+    return made ? ERR_OK : ERR_INTERNAL;
+}
+
+void mail_token_params(const struct mail_token *token, struct pg_params *params)
+{
+    pg_text(params, token->outbox_id);
+    pg_bytes(params, token->hash, sizeof(token->hash));
+    pg_bytes(params, token->sealed, sizeof(token->sealed));
+}
+
+bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SHA256_SIZE])
+{
+    if (length != TOKEN_LENGTH || strncmp(text, PREFIX, sizeof(PREFIX) - 1) != 0) {
+        return false;
+    }
+    crypto_sha256(text, length, ret_hash);
+    return true;
+}
+
+/* ---- texts ---- */
+
+/* `page` is where a link in the mail leads to; NULL: there is no token in it. */
+static const struct template
+{
+    const char *name;
+    const char *subject;
+    const char *page;
+    const char *words;
+}
+TEMPLATES[] = {
+    {"verify", "Confirm your address", "verify-address",
+     "Please confirm that this is your address. The link is good for three days."},
+    {"reset", "Set a new password", "reset-password",
+     "Somebody, perhaps you, asked to set a new password for the account of this address. The link is good for an hour "
+     "and for one use.\nIf it was not you, there is nothing to do: the password stays as it is."},
+    {"change", "Confirm your new address", "confirm-address",
+     "Please confirm that this is to be the address of your account. The link is good for a day."},
+    {"changed", "Your address was changed", NULL,
+     "The address of your account is another one now, and this one is no longer used. If it was not you who did this, tell "
+     "whoever runs the service."},
+    {"password", "Your password was changed", NULL,
+     "The password of your account was set anew, and all sessions have ended. If it was not you who did this, tell whoever "
+     "runs the service."},
+};
+
+static const struct template *find_template(const char *name)
+{
+    for (size_t i = 0; name && i < ARRAY_SIZE(TEMPLATES); i++) {
+        if (strcmp(TEMPLATES[i].name, name) == 0) {
+            return &TEMPLATES[i];
+        }
+    }
+    return NULL;
+}
+
+static bool open_token(const struct config *config, const char *id, const char *hex,
+                       char ret_text[MAIL_TOKEN_SIZE])
+{
+    uint8_t sealed[MAIL_SEALED_SIZE], key[CRYPTO_KEY_SIZE];
+    bool opened = hex && crypto_unhex(hex, sealed, sizeof(sealed)) &&
+                  crypto_derive(config->secret, config->secret_length, PURPOSE, key) &&
+                  crypto_open(key, id, sealed, sizeof(sealed), (uint8_t *)ret_text);
+    crypto_wipe(key, sizeof(key));
+    return opened;
+}
+
+/* The day and month names of RFC 5322 are English, whatever the locale. */
+static void put_date(struct buf *buf, int64_t us)
+{
+    static const char *const DAYS[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char *const MONTHS[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t seconds = us / USEC_PER_SEC;
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    buf_printf(buf, "Date: %s, %d %s %d %02d:%02d:%02d +0000\r\n", DAYS[tm.tm_wday], tm.tm_mday,
+               MONTHS[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+/* False when the row makes no mail, which is told. */
+static bool render(const struct config *config, const PGresult *rows, int row, struct buf *buf)
+{
+    const char *id = pg_get_text(rows, row, COLUMN_ID);
+    const struct template *template = find_template(pg_get_text(rows, row, COLUMN_TEMPLATE));
+    char token[MAIL_TOKEN_SIZE];
+    if (!template || !pg_get_text(rows, row, COLUMN_TO)) {
+        log_error("mail %s is of no known kind", id);
+        return false;
+    }
+    if (template->page && !open_token(config, id, pg_get_text(rows, row, COLUMN_SEALED), token)) {
+        log_error("mail %s was sealed with another master secret", id);
+        return false;
+    }
+    buf_printf(buf, "From: %s\r\nTo: <%s>\r\nSubject: %s\r\n", config->mail_from,
+               pg_get_text(rows, row, COLUMN_TO), template->subject);
+    put_date(buf, pg_get_int(rows, row, COLUMN_CREATED));
+    buf_printf(
+        buf,
+        "Message-ID: <%s@tallygate>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        "Content-Transfer-Encoding: 8bit\r\nAuto-Submitted: auto-generated\r\n\r\n%s\r\n",
+        id, template->words);
+    if (template->page) {
+        const char *pages = *config->app_url ? config->app_url : config->issuer;
+        size_t length = strlen(pages);
+        length -= length > 0 && pages[length - 1] == '/';
+        buf_printf(buf, "\r\n%.*s/%s?token=%s\r\n", (int)length, pages, template->page, token);
+        crypto_wipe(token, sizeof(token));
+    }
+    return true;
+}
+
+/* ---- the sink ---- */
+
+/* Whole or not at all: whoever watches the directory sees no half mail. */
+static bool write_file(const char *directory, const char *id, const struct buf *text)
+{
+    char path[4096], final[4096];
+    if ((size_t)snprintf(path, sizeof(path), "%s/.%s.tmp", directory, id) >= sizeof(path) ||
+        (size_t)snprintf(final, sizeof(final), "%s/%s.eml", directory, id) >= sizeof(final)) {
+        return false;
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return false;
+    }
+    bool written = write(fd, text->data, text->length) == (ssize_t)text->length && fsync(fd) == 0;
+    written = close(fd) == 0 && written;
+    return written && rename(path, final) == 0;
+}
+
+struct writing {
+    const struct config *config;
+    const char *directory;
+    int64_t count; /* of the batch */
+};
+
+static enum err write_batch(struct pg *pg, void *argument)
+{
+    struct writing *writing = argument;
+    PG_RESULT_AUTO rows = NULL;
+    struct buf text;
+    enum err e = pg_query(pg, &WAITING, NULL, &rows);
+    writing->count = e ? 0 : PQntuples(rows);
+    buf_init(&text, TEXT_MAX);
+    for (int row = 0; !e && row < PQntuples(rows); row++) {
+        struct pg_params params = {0};
+        const char *id = pg_get_text(rows, row, COLUMN_ID);
+        buf_reset(&text);
+        if (render(writing->config, rows, row, &text) && !write_file(writing->directory, id, &text)) {
+            log_error("%s: mail %s cannot be written: %s", writing->directory, id, strerror(errno));
+            e = ERR_INTERNAL;
+            break;
+        }
+        pg_text(&params, id);
+        e = pg_query(pg, &DONE, &params, NULL);
+    }
+    buf_free(&text);
+    return e;
+}
+
+enum err mail_write(const struct config *config, struct pg *pg, const char *directory, int64_t *ret_count)
+{
+    struct writing writing = {.config = config, .directory = directory};
+    enum err e;
+    *ret_count = 0;
+    do {
+        e = pg_transaction(pg, write_batch, &writing);
+        *ret_count += e ? 0 : writing.count;
+    } while (!e && writing.count == BATCH);
+    return e;
+}
+
+enum err mail_prune(struct pg *pg, bool *ret_more)
+{
+    PG_RESULT_AUTO outbox = NULL;
+    PG_RESULT_AUTO tokens = NULL;
+    enum err e = pg_query(pg, &PRUNE_OUTBOX, NULL, &outbox);
+    e = e ? e : pg_query(pg, &PRUNE_TOKENS, NULL, &tokens);
+    if (!e) {
+        *ret_more = PQntuples(outbox) > 0 || PQntuples(tokens) > 0;
+    }
+    return e;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mails to the people who have accounts. One is a row of the outbox, written in the transaction of its cause:
+ * {to, template, …}, and what it must not tell those who read the database, sealed with the master secret. It
+ * becomes a text (RFC 5322) only when it is sent.
+ *
+ * Whoever sends them takes the rows in order, each locked while it is under way, so any number may work at
+ * once. Until a mail server is spoken to, tallygatectl mail write puts them into a directory.
+ */
+#ifndef TALLYGATE_IDENTITY_MAIL_H
+#define TALLYGATE_IDENTITY_MAIL_H
+
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/crypto.h"
+#include "base/err.h"
+#include "store/pg.h"
+
+enum {
+    MAIL_TOKEN_SIZE = 48, /* `tgm_`, 43 characters and NUL */
+    MAIL_SEALED_SIZE = MAIL_TOKEN_SIZE + CRYPTO_SEAL_OVERHEAD,
+};
+
+/* A mail that carries a token, about to be stored. */
+struct mail_token {
+    char outbox_id[UUID_TEXT_SIZE];
+    uint8_t hash[CRYPTO_SHA256_SIZE]; /* of the token: what is stored to know it by */
+    uint8_t sealed[MAIL_SEALED_SIZE]; /* the token itself, for the outbox */
+};
+
+/* Draw one. ERR_INTERNAL when OpenSSL refuses. */
+enum err mail_token_make(const struct config *config, struct mail_token *ret_token);
+/* Add it to the parameters of a statement, in the order outbox id, hash, sealed token. */
+void mail_token_params(const struct mail_token *token, struct pg_params *params);
+/* The hash of a token that came back, which has the form of one; false when it has not. */
+bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SHA256_SIZE]);
+
+/* Write the mails that wait into `directory`, each as ID.eml, and mark them as done. *ret_count: how many.
+ * What fails is told on standard error; ERR_INTERNAL when a file cannot be written. */
+enum err mail_write(const struct config *config, struct pg *pg, const char *directory, int64_t *ret_count);
+
+/* Drop some mails that were sent a week ago and tokens that expired. *ret_more: there may be others. */
+enum err mail_prune(struct pg *pg, bool *ret_more);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "identity/throttle.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "queries.h"
+
+static const struct pg_statement BEGIN = {"throttle_begin", sql_throttle_begin};
+static const struct pg_statement END = {"throttle_end", sql_throttle_end};
+static const struct pg_statement PRUNE = {
+    "throttle_prune", "DELETE FROM login_attempts WHERE (account, network) IN (SELECT account, network "
+                      "FROM login_attempts WHERE last_at < now() - interval '1 day' LIMIT 1000 "
+                      "FOR UPDATE SKIP LOCKED) RETURNING 1"};
+
+/* Addresses are the same in either case, as for citext. What was typed is not kept: it may be a password. */
+static void fill_params(struct request *request, const char *email, struct pg_params *params)
+{
+    uint8_t *hash = arena_alloc(request->arena, CRYPTO_SHA256_SIZE);
+    char *lower = arena_strdup(request->arena, email);
+    for (char *c = lower; *c; c++) {
+        *c = (char)tolower((unsigned char)*c);
+    }
+    crypto_sha256(lower, strlen(lower), hash);
+    pg_bytes(params, hash, CRYPTO_SHA256_SIZE);
+    pg_text(params, request_variable(request, "REMOTE_ADDR"));
+}
+
+enum err throttle_begin(struct request *request, const char *email)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO result = NULL;
+    if (!request->services->config->login_delays) {
+        return ERR_OK;
+    }
+    fill_params(request, email, &params);
+    enum err e = pg_query(request->services->pg, &BEGIN, &params, &result);
+    int64_t wait_s = e ? 0 : pg_get_int(result, 0, 0);
+    if (wait_s > 0) {
+        request->problem.retry_after_s = wait_s;
+        return problem_say(&request->problem, ERR_TOO_MANY,
+                           "Too many attempts failed. Wait for as long as Retry-After says.");
+    }
+    return e;
+}
+
+enum err throttle_end(struct request *request, const char *email)
+{
+    struct pg_params params = {0};
+    if (!request->services->config->login_delays) {
+        return ERR_OK;
+    }
+    fill_params(request, email, &params);
+    return pg_query(request->services->pg, &END, &params, NULL);
+}
+
+enum err throttle_prune(struct pg *pg, bool *ret_more)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = pg_query(pg, &PRUNE, NULL, &result);
+    if (!e) {
+        *ret_more = PQntuples(result) > 0;
+    }
+    return e;
+}

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Growing delays for those who guess passwords, and nobody else."""
+import pytest
+
+from env.oauth import TOKEN, send
+from env.problems import assert_problem
+from env.wait import wait_for
+
+
+@pytest.fixture(scope="module")
+def slow(make_stack):
+    return make_stack(login_delays="yes")
+
+
+@pytest.fixture
+def victim(slow):
+    slow.postgres.query("DELETE FROM login_attempts")
+    return slow.new_user()
+
+
+def login(stack, email, password="wrong"):
+    return stack.client.post("/auth/login", {"email": email, "password": password})
+
+
+def age(stack, seconds):
+    """As if so much time had passed."""
+    stack.postgres.query("UPDATE login_attempts SET last_at = last_at - %s * interval '1 s'", seconds)
+
+
+def test_the_delay_grows_and_waiting_gets_through(slow, victim):
+    for _ in range(5):
+        assert_problem(login(slow, victim.email), 401)
+    expected = 1
+    for _ in range(8):
+        answer = login(slow, victim.email, victim.password)
+        assert_problem(answer, 429)
+        wait_s = int(answer.headers["Retry-After"])
+        assert expected - 1 <= wait_s <= expected, (expected, wait_s)
+        assert_problem(login(slow, victim.email), 429)  # refused attempts do not count
+        age(slow, wait_s)
+        assert_problem(login(slow, victim.email), 401)
+        expected *= 2
+    age(slow, 256)
+    assert login(slow, victim.email, victim.password).status == 200
+    # A success forgets what was before.
+    for _ in range(4):
+        assert_problem(login(slow, victim.email), 401)
+    assert login(slow, victim.email, victim.password).status == 200
+
+
+def test_the_longest_delay(slow, victim):
+    slow.postgres.query("DELETE FROM login_attempts")
+    login(slow, victim.email)
+    slow.postgres.query("UPDATE login_attempts SET failures = 1000000000 WHERE account <> ''")
+    answer = login(slow, victim.email)
+    assert_problem(answer, 429)
+    assert 899 <= int(answer.headers["Retry-After"]) <= 900
+
+
+def test_nobody_locks_out_another(slow, victim):
+    """Attempts from elsewhere do not slow the owner down."""
+    login(slow, victim.email)
+    slow.postgres.query("UPDATE login_attempts SET failures = 1000, network = '192.0.2.7' WHERE account <> ''")
+    assert login(slow, victim.email, victim.password).status == 200
+
+
+def test_other_accounts_are_not_slowed_down_by_a_few(slow, victim):
+    for _ in range(6):
+        login(slow, victim.email)
+    other = slow.new_user()
+    assert login(slow, other.email, other.password).status == 200
+
+
+def test_one_password_on_many_accounts(slow, victim):
+    for n in range(30):
+        assert_problem(login(slow, f"nobody-{n}@example.org"), 401)
+    answer = login(slow, victim.email, victim.password)
+    assert_problem(answer, 429)
+    assert int(answer.headers["Retry-After"]) == 1
+    slow.postgres.query("UPDATE login_attempts SET failures = 1000000 WHERE account = ''")
+    assert 59 <= int(login(slow, victim.email).headers["Retry-After"]) <= 60
+
+
+def test_unknown_accounts_are_counted_alike(slow, victim):
+    for email in ("nobody@example.org", victim.email):
+        statuses = [login(slow, email).status for _ in range(7)]
+        assert statuses == [401] * 5 + [429] * 2
+    # In either case of the letters.
+    assert login(slow, victim.email.upper()).status == 429
+
+
+def test_the_other_door(slow, victim):
+    for _ in range(5):
+        answer = send(slow, TOKEN, grant_type="password", username=victim.email, password="wrong")
+        assert (answer.status, answer.json()["error"]) == (400, "invalid_grant")
+    answer = send(slow, TOKEN, grant_type="password", username=victim.email, password=victim.password)
+    assert (answer.status, answer.json()["error"]) == (429, "slow_down")
+    assert int(answer.headers["Retry-After"]) == 1
+    assert_problem(login(slow, victim.email, victim.password), 429)
+
+
+def test_a_day_later_all_is_forgotten(slow, victim):
+    for _ in range(6):
+        login(slow, victim.email)
+    age(slow, 86401)
+    for _ in range(5):
+        assert_problem(login(slow, victim.email), 401)
+
+
+def test_failures_are_audited_without_what_was_typed(slow, victim):
+    secret = "typed-into-the-wrong-field"
+    login(slow, f"{secret}@example.org", secret)
+    login(slow, victim.email, secret)
+    rows = slow.postgres.query("SELECT subject, host(address), detail::text FROM audit_log "
+                               "WHERE action = 'session.login_failed' ORDER BY id DESC LIMIT 2")
+    assert rows == [(f"user:{victim.id}", "127.0.0.1", None), ("user:unknown", "127.0.0.1", None)]
+    for table in ("audit_log", "login_attempts"):
+        assert secret not in str(slow.postgres.query(f"SELECT t::text FROM {table} t"))
+
+
+def test_old_attempts_are_pruned(make_stack):
+    stack = make_stack(login_delays="yes")
+    login(stack, "nobody@example.org")
+    age(stack, 2 * 86400)
+    stack.auth.signal(1)  # new workers prune at once
+    wait_for(lambda: stack.postgres.value("SELECT count(*) FROM login_attempts") == 0, 30, "pruning")

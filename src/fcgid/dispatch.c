@@ -30,6 +30,7 @@
 #include "http/etag.h"
 #include "identity/bearer.h"
 #include "identity/user.h"
+#include "identity/workspace.h"
 
 enum {
     KEEP_BYTES = 64 * 1024,
@@ -116,6 +117,10 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
     enum err e = route->access == ACCESS_PUBLIC ? ERR_OK : bearer_authenticate(request, response);
     if (!e && (route->access & ACCESS_ADMIN) && request->principal.kind == PRINCIPAL_USER) {
         e = user_check_admin(request, response);
+    }
+    if (!e && route->needs) {
+        e = route->flags & ROUTE_IN_PATH ? workspace_enter_path(request, response)
+                                         : workspace_enter(request, response);
     }
     return e ? e : route->handler(request, response);
 }

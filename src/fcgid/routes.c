@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * THE route table. One row is one method on one path; who may call it, which pool does the work
- * and how large a body may be are columns, so that none of them can be forgotten.
+ * THE route table. One row is one method on one path; who may call it, what they must be allowed to do in the
+ * workspace that it is about, which pool does the work and how large a body may be are columns, so that none
+ * of them can be forgotten.
  */
 #include "fcgid/routes.h"
 
@@ -18,84 +19,108 @@
 #include "base/mem.h"
 #include "fcgid/health.h"
 #include "identity/account.h"
+#include "identity/apikey.h"
 #include "identity/audit.h"
 #include "identity/discovery.h"
+#include "identity/member.h"
 #include "identity/mfa.h"
 #include "identity/oauth.h"
 #include "identity/proof.h"
 #include "identity/refresh.h"
+#include "identity/role.h"
 #include "identity/session.h"
 #include "identity/strength.h"
 #include "identity/user.h"
+#include "identity/workspace.h"
 
 enum { FORM_MAX = 16 * 1024 };
 
 #define PUBLIC ACCESS_PUBLIC
 #define USER   ACCESS_USER
 #define ADMIN  ACCESS_ADMIN
+#define MEMBER (ACCESS_USER | ACCESS_KEY)
 #define ANY    (ACCESS_USER | ACCESS_SERVICE)
 
 #define ROUTE_OAUTH_ANSWER (ROUTE_OAUTH | ROUTE_NO_STORE)
+#define IN_PATH            (ROUTE_IN_PATH | ROUTE_NO_STORE)
 
 /* clang-format off */
 const struct route ROUTES[] = {
-    /* method   pattern                            access  pools        body                  flags           handler */
-    {"POST",   "/auth/register",                   PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_register},
-    {"POST",   "/auth/login",                      PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, session_login},
-    {"POST",   "/auth/login/mfa",                  PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, mfa_login},
-    {"POST",   "/auth/refresh",                    PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, refresh_session},
-    {"POST",   "/auth/logout",                     USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_logout},
-    {"GET",    "/auth/sessions",                   USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_list},
-    {"DELETE", "/auth/sessions/{id:text}",         USER,   POOL_API,    0,                    ROUTE_NO_STORE, session_end},
-    {"GET",    "/auth/verify",                     ANY,    POOL_API,    0,                    ROUTE_NO_STORE, session_verify},
-    {"GET",    "/auth/profile",                    USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_profile},
-    {"PUT",    "/auth/profile",                    USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, account_update},
-    {"DELETE", "/auth/users/{id:int}",             USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_delete},
+    /* method  pattern                             access  needs       pools        body                  flags              handler */
+    {"POST",   "/auth/register",                  PUBLIC, 0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    account_register},
+    {"POST",   "/auth/login",                     PUBLIC, 0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    session_login},
+    {"POST",   "/auth/login/mfa",                 PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    mfa_login},
+    {"POST",   "/auth/refresh",                   PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    refresh_session},
+    {"POST",   "/auth/logout",                    USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    session_logout},
+    {"GET",    "/auth/sessions",                  USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    session_list},
+    {"DELETE", "/auth/sessions/{id:text}",        USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    session_end},
+    {"GET",    "/auth/verify",                    ANY,    0,          POOL_API,    0,                    ROUTE_NO_STORE,    session_verify},
+    {"GET",    "/auth/profile",                   USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    account_profile},
+    {"PUT",    "/auth/profile",                   USER,   0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    account_update},
+    {"DELETE", "/auth/users/{id:int}",            USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    account_delete},
 
-    {"POST",   "/auth/password/strength",          PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, strength_show},
-    {"POST",   "/auth/password/forgot",            PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, proof_forgot},
-    {"POST",   "/auth/password/reset",             PUBLIC, POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, proof_reset},
-    {"POST",   "/auth/address/verification",       USER,   POOL_API,    0,                    ROUTE_NO_STORE, proof_send_verification},
-    {"POST",   "/auth/address/verify",             PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, proof_verify},
-    {"POST",   "/auth/address/confirm",            PUBLIC, POOL_API,    FORM_MAX,             ROUTE_NO_STORE, proof_confirm},
+    {"POST",   "/auth/password/strength",         PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    strength_show},
+    {"POST",   "/auth/password/forgot",           PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    proof_forgot},
+    {"POST",   "/auth/password/reset",            PUBLIC, 0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    proof_reset},
+    {"POST",   "/auth/address/verification",      USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    proof_send_verification},
+    {"POST",   "/auth/address/verify",            PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    proof_verify},
+    {"POST",   "/auth/address/confirm",           PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    proof_confirm},
 
-    {"GET",    "/auth/mfa",                        USER,   POOL_API,    0,                    ROUTE_NO_STORE, mfa_show},
-    {"POST",   "/auth/mfa/totp",                   USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, mfa_begin},
-    {"POST",   "/auth/mfa/totp/confirm",           USER,   POOL_API,    FORM_MAX,             ROUTE_NO_STORE, mfa_confirm},
-    {"POST",   "/auth/mfa/recovery-codes",         USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, mfa_renew_recovery},
-    {"POST",   "/auth/mfa/disable",                USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, mfa_disable},
+    {"GET",    "/auth/mfa",                       USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    mfa_show},
+    {"POST",   "/auth/mfa/totp",                  USER,   0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_begin},
+    {"POST",   "/auth/mfa/totp/confirm",          USER,   0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    mfa_confirm},
+    {"POST",   "/auth/mfa/recovery-codes",        USER,   0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_renew_recovery},
+    {"POST",   "/auth/mfa/disable",               USER,   0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_disable},
 
-    {"GET",    "/users",                           ADMIN,  POOL_API,    0,                    ROUTE_NO_STORE, user_list},
-    {"GET",    "/users/me",                        USER,   POOL_API,    0,                    ROUTE_NO_STORE, user_show_me},
-    {"PATCH",  "/users/me",                        USER,   POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE, user_change_me},
-    {"GET",    "/users/{id:int}",                  ANY,    POOL_API,    0,                    ROUTE_NO_STORE, user_show},
-    {"PATCH",  "/users/{id:int}",                  ADMIN,  POOL_API,    FORM_MAX,             ROUTE_NO_STORE, user_change},
-    {"DELETE", "/users/{id:int}",                  USER,   POOL_API,    0,                    ROUTE_NO_STORE, account_delete},
-    {"DELETE", "/users/{id:int}/mfa",              ADMIN,  POOL_API,    0,                    ROUTE_NO_STORE, mfa_remove},
-    {"GET",    "/admin/audit",                     ADMIN,  POOL_API,    0,                    ROUTE_NO_STORE, audit_list},
+    {"GET",    "/users",                          ADMIN,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    user_list},
+    {"GET",    "/users/me",                       USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    user_show_me},
+    {"PATCH",  "/users/me",                       USER,   0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    user_change_me},
+    {"GET",    "/users/{id:int}",                 ANY,    0,          POOL_API,    0,                    ROUTE_NO_STORE,    user_show},
+    {"PATCH",  "/users/{id:int}",                 ADMIN,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    user_change},
+    {"DELETE", "/users/{id:int}",                 USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    account_delete},
+    {"DELETE", "/users/{id:int}/mfa",             ADMIN,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    mfa_remove},
+    {"GET",    "/admin/audit",                    ADMIN,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    audit_list},
 
-    {"POST",   "/analytics/events",                USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, ROUTE_ANY_FORM, intake_events},
-    {"POST",   "/analytics/metrics/batch",         USER,   POOL_INGEST, EVENT_BATCH_BODY_MAX, 0,              intake_batch},
-    {"GET",    "/analytics/metrics",               USER,   POOL_API,    0,                    ROUTE_ETAG,     metric_overview},
-    {"GET",    "/analytics/summary",               USER,   POOL_API,    0,                    ROUTE_ETAG,     summary_show},
-    {"GET",    "/analytics/events/by-type",        USER,   POOL_API,    0,                    ROUTE_ETAG,     series_by_type},
-    {"GET",    "/analytics/query",                 USER,   POOL_API,    0,                    ROUTE_ETAG,     query_run},
-    {"GET",    "/analytics/usage/{user_id:text}",  USER,   POOL_API,    0,                    ROUTE_ETAG,     metric_usage},
-    {"GET",    "/analytics/costs",                 USER,   POOL_API,    0,                    ROUTE_ETAG,     cost_list},
-    {"GET",    "/analytics/reports/daily",         USER,   POOL_API,    0,                    ROUTE_ETAG,     report_daily},
-    {"GET",    "/analytics/events/date-range",     USER,   POOL_API,    0,                    ROUTE_ETAG,     listing_of_all},
-    {"GET",    "/analytics/users/{user_id:text}/events", USER, POOL_API, 0,                   ROUTE_ETAG,     listing_of_user},
-    {"GET",    "/analytics/export",                USER,   POOL_API,    0,                    ROUTE_NO_STORE, export_events},
+    {"GET",    "/auth/api-keys",                  MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    apikey_list},
+    {"POST",   "/auth/api-keys",                  MEMBER, MAY_READ,   POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    apikey_create},
+    {"DELETE", "/auth/api-keys/{id:text}",        MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    apikey_delete},
 
-    {"POST",   "/token",                           PUBLIC, POOL_API | POOL_AUTH, FORM_MAX,    ROUTE_OAUTH_ANSWER, oauth_token},
-    {"POST",   "/oauth/revoke",                    PUBLIC, POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_revoke},
-    {"POST",   "/oauth/introspect",                PUBLIC, POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_introspect},
-    {"GET",    "/.well-known/oauth-authorization-server", PUBLIC, POOL_API, 0,                0,              discovery_metadata},
-    {"GET",    "/.well-known/jwks.json",           PUBLIC, POOL_API,    0,                    0,              discovery_jwks},
+    {"GET",    "/workspaces",                     USER,   0,          POOL_API,    0,                    ROUTE_NO_STORE,    workspace_list},
+    {"POST",   "/workspaces",                     USER,   0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    workspace_create},
+    {"POST",   "/workspaces/accept",              USER,   0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    invitation_accept},
+    {"GET",    "/workspaces/{id:int}",            USER,   MAY_READ,   POOL_API,    0,                    IN_PATH,           workspace_show},
+    {"PATCH",  "/workspaces/{id:int}",            USER,   MAY_MANAGE, POOL_API,    FORM_MAX,             IN_PATH,           workspace_change},
+    {"DELETE", "/workspaces/{id:int}",            USER,   MAY_OWN,    POOL_API,    0,                    IN_PATH,           workspace_delete},
+    {"POST",   "/workspaces/{id:int}/transfer",   USER,   MAY_OWN,    POOL_API,    FORM_MAX,             IN_PATH,           member_transfer},
+    {"GET",    "/workspaces/{id:int}/members",    MEMBER, MAY_READ,   POOL_API,    0,                    IN_PATH,           member_list},
+    {"PATCH",  "/workspaces/{id:int}/members/{user_id:int}", MEMBER, MAY_MANAGE, POOL_API,    FORM_MAX,             IN_PATH,           member_change},
+    {"DELETE", "/workspaces/{id:int}/members/{user_id:int}", MEMBER, MAY_READ,   POOL_API,    0,                    IN_PATH,           member_remove},
+    {"GET",    "/workspaces/{id:int}/invitations", MEMBER, MAY_MANAGE, POOL_API,    0,                    IN_PATH,           invitation_list},
+    {"POST",   "/workspaces/{id:int}/invitations", MEMBER, MAY_MANAGE, POOL_API,    FORM_MAX,             IN_PATH,           invitation_create},
+    {"DELETE", "/workspaces/{id:int}/invitations/{invitation_id:int}", MEMBER, MAY_MANAGE, POOL_API,    0,                    IN_PATH,           invitation_delete},
 
-    {"GET",    "/health",                          PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_show},
-    {"GET",    "/health/live",                     PUBLIC, POOL_ANY,    0,                    ROUTE_NO_STORE, health_live},
-    {"GET",    "/health/ready",                    PUBLIC, POOL_API,    0,                    ROUTE_NO_STORE, health_ready},
+    {"POST",   "/analytics/events",               MEMBER, MAY_WRITE,  POOL_INGEST, EVENT_BATCH_BODY_MAX, ROUTE_ANY_FORM,    intake_events},
+    {"POST",   "/analytics/metrics/batch",        MEMBER, MAY_WRITE,  POOL_INGEST, EVENT_BATCH_BODY_MAX, 0,                 intake_batch},
+    {"GET",    "/analytics/metrics",              MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        metric_overview},
+    {"GET",    "/analytics/summary",              MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        summary_show},
+    {"GET",    "/analytics/events/by-type",       MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        series_by_type},
+    {"GET",    "/analytics/query",                MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        query_run},
+    {"GET",    "/analytics/usage/{user_id:text}", MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        metric_usage},
+    {"GET",    "/analytics/costs",                MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        cost_list},
+    {"GET",    "/analytics/reports/daily",        MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        report_daily},
+    {"GET",    "/analytics/events/date-range",    MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        listing_of_all},
+    {"GET",    "/analytics/users/{user_id:text}/events", MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        listing_of_user},
+    {"GET",    "/analytics/export",               MEMBER, MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    export_events},
+
+    {"POST",   "/token",                          PUBLIC, 0,          POOL_API | POOL_AUTH, FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_token},
+    {"POST",   "/oauth/revoke",                   PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_revoke},
+    {"POST",   "/oauth/introspect",               PUBLIC, 0,          POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_introspect},
+    {"GET",    "/.well-known/oauth-authorization-server", PUBLIC, 0,          POOL_API,    0,                    0,                 discovery_metadata},
+    {"GET",    "/.well-known/jwks.json",          PUBLIC, 0,          POOL_API,    0,                    0,                 discovery_jwks},
+
+    {"GET",    "/health",                         PUBLIC, 0,          POOL_API,    0,                    ROUTE_NO_STORE,    health_show},
+    {"GET",    "/health/live",                    PUBLIC, 0,          POOL_ANY,    0,                    ROUTE_NO_STORE,    health_live},
+    {"GET",    "/health/ready",                   PUBLIC, 0,          POOL_API,    0,                    ROUTE_NO_STORE,    health_ready},
 };
 /* clang-format on */
 

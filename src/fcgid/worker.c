@@ -59,7 +59,8 @@
 enum {
     THREAD_STACK_BYTES = 1024 * 1024,
     CACHE_BYTES = 16 * 1024 * 1024,
-    HOUSEKEEPING_MS = 250, /* a revocation is known everywhere well within a second */
+    RIGHTS_BYTES = 1024 * 1024, /* some 3,000 keys and memberships */
+    HOUSEKEEPING_MS = 250,      /* a revocation is known everywhere well within a second */
     KEYS_EVERY_S = 30,
     KEYS_RETRY_S = 5,
     PRUNE_EVERY_S = 600,
@@ -79,7 +80,8 @@ struct worker {
     struct keyring *keyring;
     struct revocations *revocations;
     struct token_cache *token_cache;
-    struct cache *cache; /* NULL outside the api pool, where nothing is read twice */
+    struct cache *rights; /* what keys and members may do */
+    struct cache *cache;  /* NULL outside the api pool, where nothing is read twice */
     struct ingest *ingest;
     struct gate *large_bodies;
     int stop_event; /* readable once the worker stops */
@@ -172,13 +174,14 @@ static void *run_requests(void *argument)
     struct services services = {
         .config = options->config,
         .metrics = options->metrics,
-        .pg = options->pool == POOL_INGEST ? NULL : pg_new(&worker->pg_options),
+        .pg = pg_new(&worker->pg_options), /* connects when it is first needed */
         .redis = redis_new(options->config->redis_url, options->config->redis_timeout_ms),
         .hasher = options->pool == POOL_AUTH ? password_hasher_new() : NULL,
         .keyring = worker->keyring,
         .revocations = worker->revocations,
         .token_cache = worker->token_cache,
         .cache = worker->cache,
+        .rights = worker->rights,
         .ingest = worker->ingest,
         .large_bodies = worker->large_bodies,
     };
@@ -367,6 +370,7 @@ static void init(struct worker *worker, const struct worker_options *options)
         .keyring = keyring_new(config, options->pool != POOL_INGEST),
         .revocations = revocations_new(),
         .cache = options->pool == POOL_API ? cache_new(CACHE_BYTES) : NULL,
+        .rights = cache_new(RIGHTS_BYTES),
         .stop_event = eventfd(0, EFD_CLOEXEC),
     };
     worker->seats = seats_new((size_t)seats, worker->router, options->pool, config->client_timeout_s);
@@ -454,6 +458,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     gate_free(worker.large_bodies);
     token_cache_free(worker.token_cache);
     cache_free(worker.cache);
+    cache_free(worker.rights);
     keyring_free(worker.keyring);
     revocations_free(worker.revocations);
     router_free(worker.router);

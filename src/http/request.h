@@ -33,26 +33,29 @@ struct token_cache;
 struct services {
     const struct config *config; /* shared, read-only */
     struct metrics *metrics;     /* shared */
-    struct pg *pg;               /* NULL in the ingest pool */
+    struct pg *pg;               /* in the ingest pool only for rights that are not remembered */
     struct redis *redis;
     struct password_hasher *hasher;  /* NULL outside the auth pool */
     struct keyring *keyring;         /* shared */
     struct revocations *revocations; /* shared */
     struct token_cache *token_cache; /* shared */
     struct cache *cache;             /* shared; NULL outside the api pool */
+    struct cache *rights;            /* shared; see identity/right.h */
     struct ingest *ingest;           /* shared; NULL outside the ingest pool */
     struct gate *large_bodies;       /* shared; NULL outside the ingest pool */
 };
 
-enum principal_kind { PRINCIPAL_NOBODY, PRINCIPAL_USER, PRINCIPAL_SERVICE };
+enum principal_kind { PRINCIPAL_NOBODY, PRINCIPAL_USER, PRINCIPAL_SERVICE, PRINCIPAL_KEY };
 
-/* Who asks, as the access token says. */
+/* Who asks, as the access token or the key says. */
 struct principal {
     enum principal_kind kind;
-    int64_t user_id;      /* 0: no account */
+    int64_t user_id;      /* of a key, who made it; 0: no account */
     int64_t workspace_id; /* 0: none */
-    uint8_t grant_id[16]; /* the session or service that the token was given to, and ends with */
-    uint8_t token_id[16]; /* its own id (jti) */
+    uint8_t grant_id[16]; /* the session or service that the token was given to, and ends with; or the key */
+    uint8_t token_id[16]; /* the token's own id (jti) */
+    unsigned may;         /* in that workspace: bits of enum permission (identity/role.h) */
+    const char *slug;     /* of a key: the workspace's, or "" */
 };
 
 enum { REQUEST_PARAMS_MAX = 4, REQUEST_QUERY_MAX = 32, REQUEST_ID_MAX = 128, TRACE_ID_LENGTH = 32 };

@@ -18,6 +18,7 @@ enum pool { POOL_AUTH = 1, POOL_INGEST = 2, POOL_API = 4, POOL_ANY = POOL_AUTH |
 enum access {
     ACCESS_PUBLIC = 0,  /* anyone */
     ACCESS_USER = 1,    /* a person, with an access token */
+    ACCESS_KEY = 8,     /* an API key, with the scopes that `needs` asks for */
     ACCESS_ADMIN = 4,   /* a person whose account is an administrator's */
     ACCESS_SERVICE = 2, /* a service, with an access token of its own, as bearer or in X-Service-Token */
 };
@@ -25,6 +26,7 @@ enum access {
 enum {
     ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
     ROUTE_ETAG = 2,     /* the client may keep the answer and ask whether it still holds (etag.h) */
+    ROUTE_IN_PATH = 16, /* the workspace is that of {id} in the path, and not of X-Workspace */
     ROUTE_OAUTH = 8,    /* by RFC 6749: the body is a form, and errors have the shape of section 5.2 */
     ROUTE_ANY_FORM = 4, /* the body is events in any of their forms (see intake.h), not just JSON */
 };
@@ -37,6 +39,7 @@ struct route {
      * characters). */
     const char *pattern;
     unsigned access;       /* bits of enum access */
+    unsigned needs;        /* in the workspace: bits of enum permission; 0: it is about none */
     unsigned pools;        /* where the work may be done, as bits of enum pool */
     size_t body_max_bytes; /* 0: no body is read */
     unsigned flags;

@@ -25,6 +25,7 @@ static const struct pg_statement PROFILE = {
                            "updated_at") ", password_hash FROM users WHERE id = $1 AND is_active"};
 static const struct pg_statement UPDATE = {"account_update", sql_account_update};
 static const struct pg_statement DELETE = {"account_delete", sql_account_delete};
+static const struct pg_statement EXISTS = {"account_exists", "SELECT FROM users WHERE id = $1"};
 static const struct pg_statement SET_ROLE = {
     "account_set_role",
     "UPDATE users SET role = $2, updated_at = now() WHERE email = $1::text::citext RETURNING id"};
@@ -308,6 +309,26 @@ enum err account_update(struct request *request, struct response *response)
     return e;
 }
 
+/* Why an account could not be deleted: it is gone already, or owns what others use. */
+static enum err explain_kept(struct request *request, struct response *response, int64_t target)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    pg_int(&params, target);
+    enum err e = pg_query(request->services->pg, &EXISTS, &params, &row);
+    if (e) {
+        return e;
+    }
+    if (PQntuples(row) > 0) {
+        return problem_say(
+            &request->problem, ERR_CONFLICT,
+            "The account owns a workspace that others are in; hand it over or delete it first.");
+    }
+    return target == request->principal.user_id
+               ? challenge_bearer(request, response, "the account is gone")
+               : problem_say(&request->problem, ERR_NOT_FOUND, "There is no account with this id.");
+}
+
 enum err account_delete(struct request *request, struct response *response)
 {
     int64_t target = request_param_int(request, "id");
@@ -327,8 +348,7 @@ enum err account_delete(struct request *request, struct response *response)
                                         .detail_column = DELETED_DETAIL};
     e = audit_carry_out(request, &change, &deleted);
     if (!e && PQntuples(deleted) == 0) {
-        return own ? challenge_bearer(request, response, "the account is gone")
-                   : problem_say(&request->problem, ERR_NOT_FOUND, "There is no account with this id.");
+        return explain_kept(request, response, target);
     }
     if (!e) {
         response_empty(response, 204);

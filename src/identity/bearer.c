@@ -7,7 +7,9 @@
 #include "base/clock.h"
 #include "http/challenge.h"
 #include "http/router.h"
+#include "identity/apikey.h"
 #include "identity/revocations.h"
+#include "identity/right.h"
 #include "identity/token_cache.h"
 
 static const char SCHEME[] = "Bearer ";
@@ -27,8 +29,34 @@ static enum err check_token(const struct services *services, const char *token,
 
 static bool route_takes(const struct request *request, const struct principal *principal)
 {
-    unsigned kind = principal->kind == PRINCIPAL_SERVICE ? ACCESS_SERVICE : ACCESS_USER | ACCESS_ADMIN;
+    static const unsigned ACCESS_OF[] = {[PRINCIPAL_USER] = ACCESS_USER | ACCESS_ADMIN,
+                                         [PRINCIPAL_SERVICE] = ACCESS_SERVICE,
+                                         [PRINCIPAL_KEY] = ACCESS_KEY};
+    unsigned kind = ACCESS_OF[principal->kind];
     return !request->route || request->route->access == ACCESS_PUBLIC || (request->route->access & kind);
+}
+
+static enum err check_key(struct request *request, const char *key, struct principal *ret_principal,
+                          const char **ret_reason)
+{
+    struct right right;
+    enum err e = right_of_key(request, key, &right);
+    if (e) {
+        *ret_reason = "there is no such key, or it has expired";
+        return e == ERR_NOT_FOUND ? ERR_UNAUTHENTICATED : e;
+    }
+    *ret_principal = (struct principal){.kind = PRINCIPAL_KEY,
+                                        .user_id = right.user_id,
+                                        .workspace_id = right.workspace_id,
+                                        .may = right.may,
+                                        .slug = arena_strdup(request->arena, right.slug)};
+    memcpy(ret_principal->grant_id, right.key_id, sizeof(ret_principal->grant_id));
+    return ERR_OK;
+}
+
+static bool is_key(const char *text)
+{
+    return strncmp(text, APIKEY_PREFIX, strlen(APIKEY_PREFIX)) == 0;
 }
 
 /* A token in X-Service-Token that is not a service's is 403, not 401: who sends that header means to be one.
@@ -52,25 +80,31 @@ enum err bearer_authenticate(struct request *request, struct response *response)
 {
     const char *header = request_variable(request, "HTTP_AUTHORIZATION");
     const char *service_token = request_variable(request, "HTTP_X_SERVICE_TOKEN");
+    const char *key = request_variable(request, "HTTP_X_API_KEY");
     const char *reason = NULL;
     struct principal principal;
 
     if (!header && service_token && request->route && (request->route->access & ACCESS_SERVICE)) {
         return authenticate_service(request, service_token);
     }
-    if (!header || strncasecmp(header, SCHEME, sizeof(SCHEME) - 1) != 0) {
+    const char *token = header ? header : key;
+    if (header && strncasecmp(header, SCHEME, sizeof(SCHEME) - 1) == 0) {
+        token = header + sizeof(SCHEME) - 1;
+        token += strspn(token, " ");
+    } else if (header || !key) {
         return challenge_bearer(request, response, NULL);
     }
-    const char *token = header + sizeof(SCHEME) - 1;
-    token += strspn(token, " ");
-    enum err e = check_token(request->services, token, &principal, &reason);
+    enum err e = is_key(token) || !header ? check_key(request, token, &principal, &reason)
+                                          : check_token(request->services, token, &principal, &reason);
     if (e == ERR_UNAUTHENTICATED) {
         return challenge_bearer(request, response, reason);
     }
     if (!e && !route_takes(request, &principal)) {
-        return challenge_scope(request, response,
-                               principal.kind == PRINCIPAL_SERVICE ? "Services may not do this."
-                                                                   : "Only services may do this.");
+        static const char *const WORDS[] = {[PRINCIPAL_USER] = "Only services may do this.",
+                                            [PRINCIPAL_SERVICE] = "Services may not do this.",
+                                            [PRINCIPAL_KEY] =
+                                                "This takes a person who has logged in, not a key."};
+        return challenge_scope(request, response, WORDS[principal.kind]);
     }
     if (!e) {
         request->principal = principal;

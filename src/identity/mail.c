@@ -102,6 +102,9 @@ TEMPLATES[] = {
      "and for one use.\nIf it was not you, there is nothing to do: the password stays as it is."},
     {"change", "Confirm your new address", "confirm-address",
      "Please confirm that this is to be the address of your account. The link is good for a day."},
+    {"invite", "You are invited to a workspace", "accept-invitation",
+     "Somebody invites you to share a workspace. The link is good for seven days, and for the account of this address; make "
+     "one first if there is none."},
     {"changed", "Your address was changed", NULL,
      "The address of your account is another one now, and this one is no longer used. If it was not you who did this, tell "
      "whoever runs the service."},

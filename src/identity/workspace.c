@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "identity/workspace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "http/challenge.h"
+#include "http/router.h"
+#include "http/validate.h"
+#include "identity/audit.h"
+#include "identity/right.h"
+#include "identity/role.h"
+
+enum { NAME_MAX_CHARACTERS = 100, SLUG_MAX = RIGHT_SLUG_SIZE - 1, OWNED_MAX = 100 };
+
+#define COLUMNS "w.id, w.slug, w.name, w.personal, m.role, " PG_US("w.created_at")
+static const struct pg_statement LIST = {
+    "workspace_list",
+    "SELECT " COLUMNS " FROM memberships m JOIN workspaces w ON w.id = m.workspace_id "
+    "WHERE m.user_id = $1 AND w.closed_at IS NULL ORDER BY w.personal DESC, w.id LIMIT 1000"};
+static const struct pg_statement SHOW = {
+    "workspace_show", "SELECT " COLUMNS " FROM memberships m JOIN workspaces w ON w.id = m.workspace_id "
+                      "WHERE m.user_id = $1 AND w.id = $2 AND w.closed_at IS NULL"};
+static const struct pg_statement CREATE = {
+    "workspace_create",
+    "WITH space AS (INSERT INTO workspaces (name, slug) SELECT $2, $3 WHERE (SELECT count(*) FROM memberships m "
+    "JOIN workspaces w ON w.id = m.workspace_id AND w.closed_at IS NULL WHERE m.user_id = $1 AND m.role = 'owner') <= 100 "
+    "RETURNING id, name, slug), "
+    "member AS (INSERT INTO memberships (workspace_id, user_id, role) SELECT id, $1, 'owner' FROM space) "
+    "SELECT id, jsonb_build_object('name', name, 'slug', slug) FROM space"};
+static const struct pg_statement CHANGE = {
+    "workspace_change",
+    "WITH before AS (SELECT id, name, slug FROM workspaces WHERE id = $1), "
+    "changed AS (UPDATE workspaces SET name = coalesce($2, name), slug = CASE WHEN $3::boolean THEN $4 ELSE slug END "
+    "WHERE id = $1 AND closed_at IS NULL RETURNING id, name, slug) "
+    "SELECT c.id, jsonb_build_object('before', to_jsonb(b) - 'id', 'after', to_jsonb(c) - 'id') FROM changed c JOIN before b USING (id)"};
+/* The slug is free again at once; memberships end, and with them the keys. */
+static const struct pg_statement DELETE = {
+    "workspace_delete",
+    "WITH closed AS (UPDATE workspaces SET closed_at = now(), slug = NULL WHERE id = $1 AND NOT personal AND closed_at IS NULL "
+    "RETURNING id, name), members AS (DELETE FROM memberships m USING closed c WHERE m.workspace_id = c.id), "
+    "invited AS (DELETE FROM invitations i USING closed c WHERE i.workspace_id = c.id) "
+    "SELECT id, jsonb_build_object('name', name) FROM closed"};
+
+enum { ID, SLUG, NAME, PERSONAL, ROLE, CREATED };
+
+/* ---- entering ---- */
+
+static enum err check_permission(struct request *request, struct response *response)
+{
+    unsigned needs = request->route->needs;
+    return (request->principal.may & needs) == needs
+               ? ERR_OK
+               : challenge_scope(request, response,
+                                 "Your role in this workspace, or the key's scopes, do not allow this.");
+}
+
+static enum err no_such_workspace(struct request *request)
+{
+    return problem_say(&request->problem, ERR_NOT_FOUND, "There is no such workspace, or you are not in it.");
+}
+
+static enum err enter(struct request *request, struct response *response, const char *workspace, bool fresh)
+{
+    struct right right;
+    enum err e = right_of_member(request, request->principal.user_id, workspace, fresh, &right);
+    if (e) {
+        return e == ERR_NOT_FOUND ? no_such_workspace(request) : e;
+    }
+    request->principal.workspace_id = right.workspace_id;
+    request->principal.may = right.may;
+    return check_permission(request, response);
+}
+
+/* A key is of one workspace; a header that names another would be ignored to somebody's surprise. */
+static bool names_own(const struct request *request, const char *workspace)
+{
+    const struct principal *principal = &request->principal;
+    char *end;
+    long long id = strtoll(workspace, &end, 10);
+    return (!*end && id == principal->workspace_id) ||
+           (*principal->slug && strcmp(workspace, principal->slug) == 0);
+}
+
+enum err workspace_enter(struct request *request, struct response *response)
+{
+    const char *header = request_variable(request, "HTTP_X_WORKSPACE");
+    if (request->principal.kind == PRINCIPAL_KEY) {
+        return !header || names_own(request, header)
+                   ? check_permission(request, response)
+                   : challenge_scope(request, response,
+                                     "The key is of another workspace than X-Workspace names.");
+    }
+    if (header) {
+        return enter(request, response, header, false);
+    }
+    request->principal.may = role_may("owner"); /* of the personal workspace */
+    return check_permission(request, response);
+}
+
+enum err workspace_enter_path(struct request *request, struct response *response)
+{
+    const char *id = request_param(request, "id");
+    if (request->principal.kind != PRINCIPAL_KEY) {
+        return enter(request, response, id, true);
+    }
+    return names_own(request, id) ? check_permission(request, response) : no_such_workspace(request);
+}
+
+/* ---- what is known of one ---- */
+
+static struct json_object *describe(const PGresult *rows, int row)
+{
+    struct json_object *item = json_object_new_object();
+    json_add_int(item, "id", pg_get_int(rows, row, ID));
+    json_add_string(item, "slug", pg_get_text(rows, row, SLUG));
+    json_add_string(item, "name", pg_get_text(rows, row, NAME));
+    json_add(item, "personal", json_object_new_boolean(pg_get_bool(rows, row, PERSONAL)));
+    json_add_string(item, "role", pg_get_text(rows, row, ROLE));
+    json_add_time(item, "created_at", pg_get_int(rows, row, CREATED));
+    return item;
+}
+
+enum err workspace_list(struct request *request, struct response *response)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO rows = NULL;
+    pg_int(&params, request->principal.user_id);
+    enum err e = pg_query(request->services->pg, &LIST, &params, &rows);
+    if (e) {
+        return e;
+    }
+    JSON_AUTO answer = json_object_new_object();
+    struct json_object *items = json_object_new_array();
+    for (int row = 0; row < PQntuples(rows); row++) {
+        json_object_array_add(items, describe(rows, row));
+    }
+    json_add(answer, "items", items);
+    json_add(answer, "next_cursor", NULL);
+    response_json(response, 200, answer);
+    return ERR_OK;
+}
+
+static enum err answer(struct request *request, struct response *response, int status, int64_t id)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    pg_int(&params, request->principal.user_id);
+    pg_int(&params, id);
+    enum err e = pg_query(request->services->pg, &SHOW, &params, &row);
+    if (e) {
+        return e;
+    }
+    if (PQntuples(row) == 0) {
+        return no_such_workspace(request);
+    }
+    JSON_AUTO item = describe(row, 0);
+    response_json(response, status, item);
+    return ERR_OK;
+}
+
+enum err workspace_show(struct request *request, struct response *response)
+{
+    return answer(request, response, 200, request->principal.workspace_id);
+}
+
+/* ---- changing one ---- */
+
+static const char *check_slug(const char *text, size_t length)
+{
+    bool fine = length >= 2 && *text >= 'a' && *text <= 'z' &&
+                strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
+    return fine ? NULL : "must be a letter, then letters, digits and dashes, all in lower case";
+}
+
+static enum err taken(struct request *request)
+{
+    return problem_say(&request->problem, ERR_CONFLICT, "Another workspace has this slug.");
+}
+
+enum err workspace_create(struct request *request, struct response *response)
+{
+    static const struct field FIELDS[] = {
+        {"name", FIELD_STRING, FIELD_REQUIRED | FIELD_ONE_LINE, 1, NAME_MAX_CHARACTERS, NULL},
+        {"slug", FIELD_STRING, FIELD_NULLABLE, 2, SLUG_MAX, check_slug},
+    };
+    enum { NEW_NAME, NEW_SLUG, COUNT };
+    struct value values[COUNT];
+    struct pg_params params = {0};
+    JSON_AUTO body = NULL;
+    PG_RESULT_AUTO created = NULL;
+    const struct audit_change change = {.statement = &CREATE,
+                                        .params = &params,
+                                        .action = "workspace.created",
+                                        .kind = "workspace",
+                                        .detail_column = 1};
+    enum err e = validate_body(request, FIELDS, COUNT, &body, values);
+    if (e) {
+        return e;
+    }
+    pg_int(&params, request->principal.user_id);
+    pg_text(&params, values[NEW_NAME].text);
+    pg_text(&params, values[NEW_SLUG].text);
+    e = audit_carry_out(request, &change, &created);
+    if (e == ERR_CONFLICT) {
+        return taken(request);
+    }
+    if (e == ERR_INVALID) {
+        return challenge_bearer(request, response, "the account is gone");
+    }
+    if (!e && PQntuples(created) == 0) {
+        return problem_say(&request->problem, ERR_CONFLICT, "You own %d workspaces, which is the most.",
+                           OWNED_MAX);
+    }
+    return e ? e : answer(request, response, 201, pg_get_int(created, 0, 0));
+}
+
+enum err workspace_change(struct request *request, struct response *response)
+{
+    static const struct field FIELDS[] = {
+        {"name", FIELD_STRING, FIELD_ONE_LINE, 1, NAME_MAX_CHARACTERS, NULL},
+        {"slug", FIELD_STRING, FIELD_NULLABLE, 2, SLUG_MAX, check_slug},
+    };
+    enum { NEW_NAME, NEW_SLUG, COUNT };
+    struct value values[COUNT];
+    struct pg_params params = {0};
+    JSON_AUTO body = NULL;
+    PG_RESULT_AUTO changed = NULL;
+    const struct audit_change change = {.statement = &CHANGE,
+                                        .params = &params,
+                                        .action = "workspace.changed",
+                                        .kind = "workspace",
+                                        .detail_column = 1};
+    enum err e = validate_body(request, FIELDS, COUNT, &body, values);
+    if (e) {
+        return e;
+    }
+    if (!values[NEW_NAME].present && !values[NEW_SLUG].present) {
+        return problem_say(&request->problem, ERR_INVALID, "Give at least one of name and slug.");
+    }
+    pg_int(&params, request->principal.workspace_id);
+    pg_text(&params, values[NEW_NAME].text);
+    pg_text(&params, values[NEW_SLUG].present ? "t" : "f");
+    pg_text(&params, values[NEW_SLUG].text);
+    e = audit_carry_out(request, &change, &changed);
+    if (e == ERR_CONFLICT) {
+        return taken(request);
+    }
+    if (!e && PQntuples(changed) == 0) {
+        return no_such_workspace(request);
+    }
+    return e ? e : answer(request, response, 200, request->principal.workspace_id);
+}
+
+enum err workspace_delete(struct request *request, struct response *response)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO deleted = NULL;
+    const struct audit_change change = {.statement = &DELETE,
+                                        .params = &params,
+                                        .action = "workspace.deleted",
+                                        .kind = "workspace",
+                                        .detail_column = 1};
+    pg_int(&params, request->principal.workspace_id);
+    enum err e = audit_carry_out(request, &change, &deleted);
+    if (!e && PQntuples(deleted) == 0) {
+        return problem_say(&request->problem, ERR_CONFLICT,
+                           "A personal workspace goes with its account only.");
+    }
+    if (!e) {
+        response_empty(response, 204);
+    }
+    return e;
+}

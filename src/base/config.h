@@ -36,6 +36,12 @@ struct config {
     int64_t login_delays;              /* 0 or 1 */
     int64_t address_change_confirmed;  /* 0 or 1 */
     int64_t profile_requires_password; /* 0 or 1 */
+    int64_t rate_login_per_minute;     /* 0: no limit, as for the others */
+    int64_t rate_user_per_hour;
+    int64_t rate_admin_per_hour;
+    int64_t rate_service_per_hour;
+    int64_t rate_events_per_second;
+    int64_t rate_events_burst;
     int64_t auth_workers;
     int64_t auth_threads;
     int64_t ingest_workers;

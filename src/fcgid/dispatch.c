@@ -29,6 +29,7 @@
 #include "http/cors.h"
 #include "http/etag.h"
 #include "identity/bearer.h"
+#include "identity/ratelimit.h"
 #include "identity/user.h"
 #include "identity/workspace.h"
 
@@ -122,6 +123,7 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
         e = route->flags & ROUTE_IN_PATH ? workspace_enter_path(request, response)
                                          : workspace_enter(request, response);
     }
+    e = e ? e : ratelimit_apply(request, response);
     return e ? e : route->handler(request, response);
 }
 

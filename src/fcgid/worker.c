@@ -46,6 +46,7 @@
 #include "identity/keyring.h"
 #include "identity/mail.h"
 #include "identity/password.h"
+#include "identity/ratelimit.h"
 #include "identity/revocations.h"
 #include "identity/session.h"
 #include "identity/throttle.h"
@@ -80,6 +81,7 @@ struct worker {
     struct keyring *keyring;
     struct revocations *revocations;
     struct token_cache *token_cache;
+    struct ratelimit *ratelimit;
     struct cache *rights; /* what keys and members may do */
     struct cache *cache;  /* NULL outside the api pool, where nothing is read twice */
     struct ingest *ingest;
@@ -182,6 +184,7 @@ static void *run_requests(void *argument)
         .token_cache = worker->token_cache,
         .cache = worker->cache,
         .rights = worker->rights,
+        .ratelimit = worker->ratelimit,
         .ingest = worker->ingest,
         .large_bodies = worker->large_bodies,
     };
@@ -371,6 +374,7 @@ static void init(struct worker *worker, const struct worker_options *options)
         .revocations = revocations_new(),
         .cache = options->pool == POOL_API ? cache_new(CACHE_BYTES) : NULL,
         .rights = cache_new(RIGHTS_BYTES),
+        .ratelimit = ratelimit_new(config),
         .stop_event = eventfd(0, EFD_CLOEXEC),
     };
     worker->seats = seats_new((size_t)seats, worker->router, options->pool, config->client_timeout_s);
@@ -459,6 +463,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     token_cache_free(worker.token_cache);
     cache_free(worker.cache);
     cache_free(worker.rights);
+    ratelimit_free(worker.ratelimit);
     keyring_free(worker.keyring);
     revocations_free(worker.revocations);
     router_free(worker.router);

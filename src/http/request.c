@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/request.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,17 @@ const char *request_variable(const struct request *request, const char *name)
         }
     }
     return NULL;
+}
+
+const char *request_network(struct arena *arena, const char *address)
+{
+    struct in6_addr v6;
+    char text[INET6_ADDRSTRLEN];
+    if (!address || inet_pton(AF_INET6, address, &v6) != 1) {
+        return address ? address : "";
+    }
+    memset(v6.s6_addr + 8, 0, 8);
+    return arena_strdup(arena, inet_ntop(AF_INET6, &v6, text, sizeof(text)));
 }
 
 const char *request_param(const struct request *request, const char *name)

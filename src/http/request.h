@@ -25,6 +25,7 @@ struct route;
 struct ingest;
 struct keyring;
 struct password_hasher;
+struct ratelimit;
 struct revocations;
 struct token_cache;
 
@@ -41,6 +42,7 @@ struct services {
     struct token_cache *token_cache; /* shared */
     struct cache *cache;             /* shared; NULL outside the api pool */
     struct cache *rights;            /* shared; see identity/right.h */
+    struct ratelimit *ratelimit;     /* shared */
     struct ingest *ingest;           /* shared; NULL outside the ingest pool */
     struct gate *large_bodies;       /* shared; NULL outside the ingest pool */
 };
@@ -56,6 +58,8 @@ struct principal {
     uint8_t token_id[16]; /* the token's own id (jti) */
     unsigned may;         /* in that workspace: bits of enum permission (identity/role.h) */
     const char *slug;     /* of a key: the workspace's, or "" */
+    int64_t per_second;   /* a key's own limit of requests that record; 0: the usual one */
+    int64_t burst;
 };
 
 enum { REQUEST_PARAMS_MAX = 4, REQUEST_QUERY_MAX = 32, REQUEST_ID_MAX = 128, TRACE_ID_LENGTH = 32 };
@@ -112,6 +116,9 @@ enum err request_wait(struct request *request, const struct request_wait *wait);
 /* Fill in method, path, ids and trace from the FastCGI parameters. The rest stays zero. */
 void request_init(struct request *request, struct arena *arena, struct services *services,
                   const char *const *environment);
+/* The network that an address belongs to, as far as one customer has it: an IPv4 address, or the first 64
+ * bits of an IPv6 one. */
+const char *request_network(struct arena *arena, const char *address);
 /* A FastCGI parameter, as in CONTENT_TYPE or HTTP_ORIGIN; NULL when there is none or it is empty. */
 const char *request_variable(const struct request *request, const char *name);
 /* A path parameter of the matched route. */

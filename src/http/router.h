@@ -23,6 +23,14 @@ enum access {
     ACCESS_SERVICE = 2, /* a service, with an access token of its own, as bearer or in X-Service-Token */
 };
 
+/* Which limit counts a request (identity/ratelimit.h). */
+enum rate {
+    RATE_NONE,   /* that of the web server alone */
+    RATE_LOGIN,  /* a few a minute, by where it comes from */
+    RATE_CALLS,  /* by who asks */
+    RATE_EVENTS, /* by who records */
+};
+
 enum {
     ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
     ROUTE_ETAG = 2,     /* the client may keep the answer and ask whether it still holds (etag.h) */
@@ -38,7 +46,8 @@ struct route {
     /* Segments are literal or {name:type}; type is `int` (1 to 2^63-1) or `text` (1 to 255
      * characters). */
     const char *pattern;
-    unsigned access;       /* bits of enum access */
+    unsigned access; /* bits of enum access */
+    enum rate rate;
     unsigned needs;        /* in the workspace: bits of enum permission; 0: it is about none */
     unsigned pools;        /* where the work may be done, as bits of enum pool */
     size_t body_max_bytes; /* 0: no body is read */

@@ -49,6 +49,8 @@ static enum err check_key(struct request *request, const char *key, struct princ
                                         .user_id = right.user_id,
                                         .workspace_id = right.workspace_id,
                                         .may = right.may,
+                                        .per_second = right.per_second,
+                                        .burst = right.burst,
                                         .slug = arena_strdup(request->arena, right.slug)};
     memcpy(ret_principal->grant_id, right.key_id, sizeof(ret_principal->grant_id));
     return ERR_OK;

@@ -9,6 +9,7 @@
 #include "http/validate.h"
 #include "identity/bearer.h"
 #include "identity/client.h"
+#include "identity/ratelimit.h"
 #include "identity/refresh.h"
 #include "identity/revocations.h"
 #include "identity/session.h"
@@ -113,6 +114,10 @@ static enum err grant_password(const struct grant *grant)
         /* The web server sends the request once more, to the pool for this (nginx/tallygate-site.conf.in). */
         response_pass_on(grant->response, "@tallygate_auth");
         return ERR_OK;
+    }
+    e = ratelimit_apply_login(request, grant->response);
+    if (e) {
+        return e;
     }
     e = session_open(request, grant->values[USERNAME].text, grant->values[PASSWORD].text, &user, &opened,
                      &verdict);

@@ -14,12 +14,15 @@
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <inttypes.h>
+#include <openssl/evp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -245,7 +248,7 @@ static enum err open_connection(struct redis *redis)
 
 /* ---- commands ---- */
 
-enum { WORDS_MAX = 5 };
+enum { WORDS_MAX = 8, NUMBERS_MAX = WORDS_MAX - 4 /* EVALSHA hash 1 key */ };
 
 /* A command's words, which are bytes. */
 struct command {
@@ -357,4 +360,67 @@ enum err redis_set(struct redis *redis, const char *key, size_t key_length, cons
     add_text(&command, ttl);
     enum err e = ask(redis, &command, &reply);
     return !e && reply->type == REDIS_REPLY_ERROR ? ERR_UNAVAILABLE : e;
+}
+
+/* ---- scripts ---- */
+
+static pthread_mutex_t hashing = PTHREAD_MUTEX_INITIALIZER;
+
+/* Redis knows scripts by the SHA-1 of their text; nothing rests on its strength. */
+static bool hash_script(struct redis_script *script, char ret_sha1[41])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int length = 0;
+    pthread_mutex_lock(&hashing);
+    if (!script->sha1[0] &&
+        EVP_Digest(script->text, strlen(script->text), digest, &length, EVP_sha1(), NULL) == 1) {
+        crypto_hex(digest, length, script->sha1);
+    }
+    memcpy(ret_sha1, script->sha1, sizeof(script->sha1));
+    pthread_mutex_unlock(&hashing);
+    return ret_sha1[0] != '\0';
+}
+
+static enum err run_by(struct redis *redis, const char *verb, const char *script, const char *key,
+                       char (*numbers)[24], size_t count, redisReply **ret_reply)
+{
+    struct command command = {.count = 0};
+    add_text(&command, verb);
+    add_text(&command, script);
+    add_text(&command, "1");
+    add_text(&command, key);
+    for (size_t i = 0; i < count; i++) {
+        add_text(&command, numbers[i]);
+    }
+    return ask(redis, &command, ret_reply);
+}
+
+enum err redis_run(struct redis *redis, struct redis_script *script, const char *key, const int64_t *args,
+                   size_t count, int64_t *ret_numbers, size_t ret_count)
+{
+    char numbers[NUMBERS_MAX][24], sha1[41];
+    REPLY_AUTO reply = NULL;
+    if (count > NUMBERS_MAX || !hash_script(script, sha1)) {
+        return ERR_INTERNAL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        snprintf(numbers[i], sizeof(numbers[i]), "%" PRId64, args[i]);
+    }
+    enum err e = run_by(redis, "EVALSHA", sha1, key, numbers, count, &reply);
+    if (!e && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+        freeReplyObject(reply); /* it was started anew, and keeps scripts in memory only */
+        reply = NULL;
+        e = run_by(redis, "EVAL", script->text, key, numbers, count, &reply);
+    }
+    if (e) {
+        return e;
+    }
+    bool fits = reply->type == REDIS_REPLY_ARRAY && reply->elements == ret_count;
+    for (size_t i = 0; fits && i < ret_count; i++) {
+        fits = reply->element[i]->type == REDIS_REPLY_INTEGER;
+    }
+    for (size_t i = 0; fits && i < ret_count; i++) {
+        ret_numbers[i] = reply->element[i]->integer;
+    }
+    return fits ? ERR_OK : ERR_UNAVAILABLE;
 }

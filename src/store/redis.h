@@ -35,4 +35,15 @@ enum err redis_get(struct redis *redis, const char *key, size_t key_length, stru
 enum err redis_set(struct redis *redis, const char *key, size_t key_length, const char *value,
                    size_t value_length, int64_t ttl_ms);
 
+/* A script in Lua. The hash by which Redis knows it is filled in at its first use. Define it static. */
+struct redis_script {
+    const char *text;
+    char sha1[41];
+};
+
+/* Run a script with one key and numbers, whose answer is `ret_count` numbers. ERR_UNAVAILABLE also when it
+ * answers anything else, as a full Redis does. */
+enum err redis_run(struct redis *redis, struct redis_script *script, const char *key, const int64_t *args,
+                   size_t count, int64_t *ret_numbers, size_t ret_count);
+
 #endif

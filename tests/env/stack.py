@@ -28,7 +28,8 @@ PORTS = range(20000, 32000)
 # so failed logins would slow one another down. Passwords and addresses are a matter of test_strength.py and
 # test_address.py, which set what an installation has.
 SETTINGS = {"bcrypt_cost": 4, "cache_unfinished_ms": 0, "login_delays": "no", "password_min_score": 0,
-            "address_change_confirmed": "no"}
+            "address_change_confirmed": "no", "rate_login_per_minute": 0, "rate_user_per_hour": 0, "rate_service_per_hour": 0,
+            "rate_events_per_second": 0}
 # Limits of an address that no test reaches by itself.
 WIDE_LIMITS = {"login_rate": "60000r/m", "login_burst": "10000", "wide_rate": "50000r/s", "wide_burst": "10000"}
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): (Address|Thread|Leak|Memory)Sanitizer|runtime error: ")

@@ -22,7 +22,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/postgresql/15/bin
 umask 022
 
 # What the caller happens to have in its environment must not reach the services or psql.
-unset DATABASE_URL REDIS_URL SECRET_KEY_FILE "${!PG@}" NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID \
+unset DATABASE_URL MIGRATION_URL REDIS_URL SECRET_KEY_FILE "${!PG@}" NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID \
     LISTEN_FDS LISTEN_PID CDPATH
 
 say() {

@@ -43,6 +43,8 @@ struct setting {
 static const struct setting SETTINGS[] = {
     {"database_url", TYPE_SECRET, AT(database_url), "dbname=tallygate", 1, 2000, "DATABASE_URL",
      "PostgreSQL, as a libpq connection string or URI; several hosts give fail-over"},
+    {"migration_url", TYPE_SECRET, AT(migration_url), "", 0, 2000, "MIGRATION_URL",
+     "the same for tallygatectl migrate, as the role that owns the schema; empty: database_url"},
     {"redis_url", TYPE_SECRET, AT(redis_url), "", 0, 1000, "REDIS_URL",
      "Redis, as redis://[user:password@]host[:port][/db] or unix:/path/to/socket; empty: run without"},
     {"secret_key_file", TYPE_TEXT, AT(secret_key_file), "/etc/tallygate/secret.key", 1, 1000, "SECRET_KEY_FILE",

@@ -19,6 +19,7 @@ enum config_span { CONFIG_MONTH, CONFIG_DAY };
 
 struct config {
     char *database_url;
+    char *migration_url;
     char *redis_url;
     char *secret_key_file;
     char *issuer;

@@ -18,6 +18,7 @@ enum {
 struct ctl {
     struct config *config;
     struct pg *pg;
+    const struct pg_options *options; /* of it */
 };
 
 struct ctl_command {

@@ -29,6 +29,7 @@
 #include "http/cors.h"
 #include "http/etag.h"
 #include "identity/bearer.h"
+#include "identity/idempotency.h"
 #include "identity/ratelimit.h"
 #include "identity/user.h"
 #include "identity/workspace.h"
@@ -124,7 +125,11 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
                                          : workspace_enter(request, response);
     }
     e = e ? e : ratelimit_apply(request, response);
-    return e ? e : route->handler(request, response);
+    if (e) {
+        return e;
+    }
+    return route->flags & ROUTE_ONCE ? idempotency_run(request, response, route->handler)
+                                     : route->handler(request, response);
 }
 
 static void answer_problem(struct request *request, struct response *response, enum err e)

@@ -48,11 +48,13 @@ enum { FORM_MAX = 16 * 1024 };
 
 #define ROUTE_OAUTH_ANSWER (ROUTE_OAUTH | ROUTE_NO_STORE)
 #define IN_PATH            (ROUTE_IN_PATH | ROUTE_NO_STORE)
+#define ONCE               (ROUTE_ONCE | ROUTE_NO_STORE)
+#define ONCE_IN_PATH       (ROUTE_ONCE | ROUTE_IN_PATH | ROUTE_NO_STORE)
 
 /* clang-format off */
 const struct route ROUTES[] = {
     /* method  pattern                             access  rate    needs       pools        body                  flags              handler */
-    {"POST",   "/auth/register",                  PUBLIC, LOGIN,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    account_register},
+    {"POST",   "/auth/register",                  PUBLIC, LOGIN,  0,          POOL_AUTH,   FORM_MAX,             ONCE,              account_register},
     {"POST",   "/auth/login",                     PUBLIC, LOGIN,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    session_login},
     {"POST",   "/auth/login/mfa",                 PUBLIC, LOGIN,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    mfa_login},
     {"POST",   "/auth/refresh",                   PUBLIC, NONE,   0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    refresh_session},
@@ -72,7 +74,7 @@ const struct route ROUTES[] = {
     {"POST",   "/auth/address/confirm",           PUBLIC, LOGIN,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    proof_confirm},
 
     {"GET",    "/auth/mfa",                       USER,   CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    mfa_show},
-    {"POST",   "/auth/mfa/totp",                  USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_begin},
+    {"POST",   "/auth/mfa/totp",                  USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ONCE,              mfa_begin},
     {"POST",   "/auth/mfa/totp/confirm",          USER,   CALLS,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    mfa_confirm},
     {"POST",   "/auth/mfa/recovery-codes",        USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_renew_recovery},
     {"POST",   "/auth/mfa/disable",               USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_disable},
@@ -87,11 +89,11 @@ const struct route ROUTES[] = {
     {"GET",    "/admin/audit",                    ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    audit_list},
 
     {"GET",    "/auth/api-keys",                  MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    apikey_list},
-    {"POST",   "/auth/api-keys",                  MEMBER, CALLS,  MAY_READ,   POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    apikey_create},
+    {"POST",   "/auth/api-keys",                  MEMBER, CALLS,  MAY_READ,   POOL_API,    FORM_MAX,             ONCE,              apikey_create},
     {"DELETE", "/auth/api-keys/{id:text}",        MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    apikey_delete},
 
     {"GET",    "/workspaces",                     USER,   CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    workspace_list},
-    {"POST",   "/workspaces",                     USER,   CALLS,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    workspace_create},
+    {"POST",   "/workspaces",                     USER,   CALLS,  0,          POOL_API,    FORM_MAX,             ONCE,              workspace_create},
     {"POST",   "/workspaces/accept",              USER,   CALLS,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    invitation_accept},
     {"GET",    "/workspaces/{id:int}",            USER,   CALLS,  MAY_READ,   POOL_API,    0,                    IN_PATH,           workspace_show},
     {"PATCH",  "/workspaces/{id:int}",            USER,   CALLS,  MAY_MANAGE, POOL_API,    FORM_MAX,             IN_PATH,           workspace_change},
@@ -101,7 +103,7 @@ const struct route ROUTES[] = {
     {"PATCH",  "/workspaces/{id:int}/members/{user_id:int}", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    FORM_MAX,             IN_PATH,           member_change},
     {"DELETE", "/workspaces/{id:int}/members/{user_id:int}", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    IN_PATH,           member_remove},
     {"GET",    "/workspaces/{id:int}/invitations", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    IN_PATH,           invitation_list},
-    {"POST",   "/workspaces/{id:int}/invitations", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    FORM_MAX,             IN_PATH,           invitation_create},
+    {"POST",   "/workspaces/{id:int}/invitations", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    FORM_MAX,             ONCE_IN_PATH,      invitation_create},
     {"DELETE", "/workspaces/{id:int}/invitations/{invitation_id:int}", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    IN_PATH,           invitation_delete},
 
     {"POST",   "/analytics/events",               MEMBER, EVENTS, MAY_WRITE,  POOL_INGEST, EVENT_BATCH_BODY_MAX, ROUTE_ANY_FORM,    intake_events},

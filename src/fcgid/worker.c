@@ -43,6 +43,7 @@
 #include "fcgid/dispatch.h"
 #include "fcgid/routes.h"
 #include "fcgid/seats.h"
+#include "identity/idempotency.h"
 #include "identity/keyring.h"
 #include "identity/mail.h"
 #include "identity/password.h"
@@ -257,11 +258,12 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
     if (worker->options->pool == POOL_AUTH && now_us >= state->prune_at_us) {
         bool more = false;
         int64_t keys = 0;
-        bool mails = false, attempts = false;
+        bool mails = false, attempts = false, answers = false;
         enum err e = session_prune(state->pg, &more);
         e = e ? e : mail_prune(state->pg, &mails);
         e = e ? e : throttle_prune(state->pg, &attempts);
-        more = more || mails || attempts;
+        e = e ? e : idempotency_prune(state->pg, &answers);
+        more = more || mails || attempts || answers;
         e = e || !state->keys_loaded ? e : keyring_prune(state->pg, &keys);
         state->prune_at_us = now_us + (more ? 0 : e ? 1 : PRUNE_EVERY_S) * USEC_PER_SEC;
     }

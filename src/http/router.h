@@ -34,6 +34,7 @@ enum rate {
 enum {
     ROUTE_NO_STORE = 1, /* the answer carries a token or personal data: Cache-Control: no-store */
     ROUTE_ETAG = 2,     /* the client may keep the answer and ask whether it still holds (etag.h) */
+    ROUTE_ONCE = 32,    /* it makes something, and takes an Idempotency-Key (identity/idempotency.h) */
     ROUTE_IN_PATH = 16, /* the workspace is that of {id} in the path, and not of X-Workspace */
     ROUTE_OAUTH = 8,    /* by RFC 6749: the body is a form, and errors have the shape of section 5.2 */
     ROUTE_ANY_FORM = 4, /* the body is events in any of their forms (see intake.h), not just JSON */

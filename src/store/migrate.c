@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "queries.h"
 
 /* "tallygat" in ASCII: a key of the advisory lock that no other program will choose. */
 #define LOCK_KEY "8386098498063753588"
@@ -165,6 +166,16 @@ bool migrate_up(struct pg *pg, migrate_report *report, void *argument, char ret_
     }
     unlock(pg);
     return ok;
+}
+
+enum err migrate_grant(struct pg *pg, const char *application_role)
+{
+    static const struct pg_statement NAME = {"migrate_role",
+                                             "SELECT set_config('tallygate.application_role', $1, false)"};
+    struct pg_params params = {0};
+    pg_text(&params, application_role);
+    enum err e = pg_query(pg, &NAME, &params, NULL);
+    return e ? e : pg_script(pg, sql_grants);
 }
 
 bool migrate_down(struct pg *pg, int steps, migrate_report *report, void *argument,

@@ -44,6 +44,9 @@ enum err migrate_current(struct pg *pg, int *ret_version);
 typedef void migrate_report(const struct migration *migration, const char *what, void *argument);
 /* Apply what is missing. */
 bool migrate_up(struct pg *pg, migrate_report *report, void *argument, char ret_error[MIGRATE_ERROR_SIZE]);
+/* Let another role than the schema's owner serve requests: it reads and writes rows, and changes neither the
+ * schema nor the audit log. */
+enum err migrate_grant(struct pg *pg, const char *application_role);
 /* Revert the newest `steps`. */
 bool migrate_down(struct pg *pg, int steps, migrate_report *report, void *argument,
                   char ret_error[MIGRATE_ERROR_SIZE]);

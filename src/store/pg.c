@@ -665,7 +665,7 @@ static enum err run_transaction(struct pg *pg, const char *begin_sql,
 
 enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument)
 {
-    return run_transaction(pg, "BEGIN", body, argument);
+    return pg->in_transaction ? body(pg, argument) : run_transaction(pg, "BEGIN", body, argument);
 }
 
 enum err pg_snapshot(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument)

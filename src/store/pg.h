@@ -92,7 +92,8 @@ void pg_disconnect(struct pg *pg);
 /* Grows by one with each connection, so that state kept by session can be made anew. */
 uint64_t pg_generation(const struct pg *pg);
 
-/* BEGIN … COMMIT around `body`. A failure rolls back and is returned. */
+/* BEGIN … COMMIT around `body`. A failure rolls back and is returned. Within the body of another one `body`
+ * is part of that: what fails must fail there too. */
 enum err pg_transaction(struct pg *pg, enum err (*body)(struct pg *pg, void *argument), void *argument);
 
 /* The same, read-only, and all its statements see the database as it was at the first. */

@@ -48,7 +48,7 @@ def free_port():
 
 def command_environment():
     """Without what would change what the programs and dev/up do."""
-    unwanted = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY_FILE", "NOTIFY_SOCKET")
+    unwanted = ("DATABASE_URL", "MIGRATION_URL", "REDIS_URL", "SECRET_KEY_FILE", "NOTIFY_SOCKET")
     return {k: v for k, v in os.environ.items() if k not in unwanted and not k.startswith("PG")}
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 import bulk
+import flood
 import machine
 import request
 import wrk
@@ -28,6 +29,12 @@ def constant(answer):
     return answer.status == 200 and answer.json() == {"status": "alive"}
 
 
+def new_key(user):
+    """With a limit of its own that no load reaches."""
+    answer = user.post("/auth/api-keys", {"name": "load", "scopes": ["events:write"], "per_second": 10**6, "burst": 10**6})
+    return answer.json()["key"]
+
+
 @dataclass
 class Http:
     """Requests of one kind over TLS. `table` is where each must have left `size` rows."""
@@ -42,18 +49,21 @@ class Http:
     size: int = 1
     table: Optional[str] = None
     peer: Optional[str] = None
+    by_key: bool = False  # an API key instead of an access token
+    logins: int = 0       # attempts to log in, a second, beside it
 
     def prepare(self, bench):
         self.bodies = request.bodies(self.body)
         self.file = bench.stack.work / self.name
+        self.token = new_key(bench.user) if self.by_key else bench.user.token
         self.file.write_text(request.SEPARATOR.join(
-            request.over_the_wire(bench.stack, self.method, self.path, bench.user.token, body)
+            request.over_the_wire(bench.stack, self.method, self.path, self.token, body)
             for body in self.bodies))
 
     def check(self, bench):
         """One request, whose answer must be the right one."""
         body = request.with_id(self.bodies[0], request.new_word(), 1)
-        answer = bench.user.client.request(self.method, self.path, data=body)
+        answer = bench.user.client.request(self.method, self.path, data=body, token=self.token)
         if not self.expected(answer):
             raise Fault(f"before the load {self.method} {self.path} answered {answer.status}")
 
@@ -81,7 +91,9 @@ class Http:
             figures["pss_mib"] = machine.pss_mib(self.processes(bench)["peer" if self.peer else "tallygate"])
 
         meter = machine.Meter(lambda: self.processes(bench))
-        told = wrk.run(bench.stack, self.file, self.connections, seconds, request.new_word(), weigh)
+        with flood.Logins(bench.stack, self.logins) as logins:
+            told = wrk.run(bench.stack, self.file, self.connections, seconds, request.new_word(), weigh)
+        figures.update(logins.told())
         units = told["requests"] * self.size
         figures.update(told, rate=units / told["seconds"], **meter.stop(units))
         self.check_rows(bench, rows, told["requests"])
@@ -129,6 +141,12 @@ VARIANTS = [
          peer="fastify", **EVENT),
     Http("event-128", "one event, 128 clients", path="/analytics/events", expected=recorded, table="events",
          connections=128, **EVENT),
+    Http("event-key", "one event, by API key", path="/analytics/events", expected=recorded, table="events", by_key=True,
+         **EVENT),
+    Http("event-16", "one event, 16 clients", path="/analytics/events", expected=recorded, table="events", connections=16,
+         **EVENT),
+    Http("event-logins", "the same, beside 20 logins a second", path="/analytics/events", expected=recorded, table="events",
+         connections=16, logins=20, **EVENT),
     Http("verify", "GET /auth/verify", path="/auth/verify", expected=verified, **VERIFY),
     Http("verify-ceiling", "GET /auth/verify, constant answer", path="/bench/ceiling/api", expected=constant,
          **VERIFY),

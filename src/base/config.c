@@ -92,6 +92,8 @@ static const struct setting SETTINGS[] = {
     {"auth_workers", TYPE_INT, AT(auth_workers), "1", 1, 64, NULL, "processes of the auth pool"},
     {"auth_threads", TYPE_INT, AT(auth_threads), "4", 1, 64, NULL,
      "request threads in each; as many passwords are hashed at once"},
+    {"auth_nice", TYPE_INT, AT(auth_nice), "10", 0, 19, NULL,
+     "by how much the auth pool gives way to others when the processor is short, as in nice(1)"},
     {"ingest_workers", TYPE_INT, AT(ingest_workers), "1", 1, 64, NULL, "processes of the ingest pool"},
     {"ingest_threads", TYPE_INT, AT(ingest_threads), "4", 1, 512, NULL,
      "request threads in each; some more than there are cores"},

@@ -22,6 +22,7 @@
 #include "fcgid/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +31,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -407,12 +409,32 @@ static _Noreturn void end_process(int code)
     _exit(code);
 }
 
+/* Passwords are hashed when nobody else needs the processor, so a flood of logins slows down logins. Where
+ * the kernel shares it out by session first (CONFIG_SCHED_AUTOGROUP), the session gives way too. What cannot
+ * be done is left as it is: under systemd the unit's CPUWeight does the same. */
+static void give_way(int64_t nice)
+{
+    char text[8];
+    (void)setpriority(PRIO_PROCESS, 0, (int)nice);
+    int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        int length = snprintf(text, sizeof(text), "%d", (int)nice);
+        ssize_t written = write(fd, text, (size_t)length);
+        (void)written;
+        close(fd);
+    }
+}
+
 _Noreturn void worker_run(const struct worker_options *options)
 {
     struct worker worker;
     pthread_t housekeeper, upkeep;
     sigset_t term;
     uint64_t one = 1;
+
+    if (options->pool == POOL_AUTH) {
+        give_way(options->config->auth_nice);
+    }
 
     init(&worker, options);
     sigemptyset(&term);

@@ -76,6 +76,8 @@ NASTY = ['a"b', "a\\b", "a\tb", "\x1b[31mred", "\x7f", "é", "\u2028", '"}\\n{"l
 @pytest.mark.parametrize("header", ["User-Agent", "X-Request-ID", "traceparent", "Referer", "Origin", "Content-Type",
     "X-Forwarded-For", "Cookie"])
 def test_no_header_breaks_a_line(stack, header, value):
+    # Lines are gathered for a moment, in order: once this one is there, all before it are.
+    stack.auth.log_of(stack.raw("POST", "/auth/login", {}, b"{}").headers["X-Request-ID"])
     before = {pool: len(getattr(stack, pool).log()) for pool in POOLS}
     answer = stack.raw("POST", "/auth/login", {header: value}, b"{}")
     id = answer.headers["X-Request-ID"]

@@ -36,7 +36,9 @@ class User:
 
     @property
     def workspace(self):
-        return self.stack.postgres.value("SELECT workspace_id FROM memberships WHERE user_id = %s", self.id)
+        """The personal one."""
+        return self.stack.postgres.value("SELECT w.id FROM memberships m JOIN workspaces w ON w.id = m.workspace_id AND w.personal "
+                                         "WHERE m.user_id = %s", self.id)
 
     def record(self, type="api_call", value=1, user_id="u", **fields):
         """Send one event that must be recorded; returns the answer's body."""

@@ -119,7 +119,8 @@ def test_a_start_without_postgresql_heals(make_stack):
     assert user.get("/auth/verify").status == 503
     stack.up()
     wait_for(lambda: user.get("/auth/verify").status == 200, what="healing")
-    user.record()
+    event = {"type": "api_call", "value": 1, "user_id": "u"}
+    wait_for(lambda: user.post("/analytics/events", event).status == 201, what="healing of the other pool")
 
 
 def test_redis_away_degrades_and_heals(make_stack):

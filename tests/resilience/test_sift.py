@@ -7,6 +7,7 @@ import pytest
 
 TRIGGER = """
 CREATE SEQUENCE attempts; -- a rolled back transaction does not turn it back
+GRANT USAGE ON SEQUENCE attempts TO tallygate_app;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.type = 'poison' THEN

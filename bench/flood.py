@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attempts to log in, so many a second, each with another address, and none of them right."""
+import concurrent.futures
+import secrets
+import threading
+import time
+
+from env.http import Client
+
+IN_FLIGHT = 64  # more than the pool can serve: what comes beyond waits at the door, as it would
+
+
+class Logins:
+    def __init__(self, stack, rate):
+        self.stack, self.rate = stack, rate
+        self.sent = self.answered = 0
+        self.stopped = threading.Event()
+        self.lock = threading.Lock()
+        self.local = threading.local()
+
+    def __enter__(self):
+        self.began = time.monotonic()
+        if self.rate:
+            self.pool = concurrent.futures.ThreadPoolExecutor(IN_FLIGHT)
+            self.thread = threading.Thread(target=self._run)
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.seconds = time.monotonic() - self.began
+        if self.rate:
+            self.stopped.set()
+            self.thread.join()
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+    def told(self):
+        """What became of them while the load ran."""
+        if not self.rate:
+            return {}
+        return {"logins_sent_per_s": self.sent / self.seconds, "logins_answered_per_s": self.answered / self.seconds}
+
+    def _run(self):
+        while not self.stopped.wait(1 / self.rate):
+            self.sent += 1
+            self.pool.submit(self._attempt)
+
+    def _attempt(self):
+        if not hasattr(self.local, "client"):
+            self.local.client = Client(self.stack.url, self.stack.cert)
+        answer = self.local.client.post("/auth/login", {
+            "email": f"{secrets.token_hex(8)}@example.org", "password": "none of ours"})
+        if not self.stopped.is_set() and answer.status == 401:
+            with self.lock:
+                self.answered += 1

@@ -2,6 +2,7 @@
 #include "identity/ratelimit.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,11 @@ enum {
     ADMIN_LASTS_US = 60 * 1000000, /* how long we remember that somebody is an administrator */
     MINUTE_S = 60,
     HOUR_S = 3600,
+    SUBJECT_SIZE = 64,
 };
+
+static const char PREFIX[] = "tallygate:rl:";
+enum { REDIS_KEY_SIZE = sizeof(PREFIX) + 2 * DIGEST_SIZE };
 
 static const char PURPOSE[] = "tallygate rate limits v1";
 
@@ -186,34 +191,43 @@ static void take_lease(struct bucket *bucket, const int64_t answers[ANSWERS], in
 
 /* ---- counting ---- */
 
-static void name_bucket(const struct ratelimit *ratelimit, const struct policy *policy, const char *subject,
-                        struct arena *arena, uint8_t ret_digest[DIGEST_SIZE])
+/* What stands for a bucket in this process. */
+static void name_bucket(const struct policy *policy, const char *subject, uint8_t ret_digest[DIGEST_SIZE])
 {
-    uint8_t mac[CRYPTO_SHA256_SIZE];
-    const char *text = arena_printf(arena, "%s|%lld|%lld|%s", policy->name, (long long)policy->quota,
-                                    (long long)policy->window_s, subject);
-    (void)crypto_hmac_sha256(ratelimit->key, text, strlen(text), mac);
-    memcpy(ret_digest, mac, DIGEST_SIZE);
+    uint8_t digest[CRYPTO_SHA256_SIZE];
+    char text[SUBJECT_SIZE + 80];
+    int length = snprintf(text, sizeof(text), "%s|%lld|%lld|%s", policy->name, (long long)policy->quota,
+                          (long long)policy->capacity, subject);
+    crypto_sha256(text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1, digest);
+    memcpy(ret_digest, digest, DIGEST_SIZE);
 }
 
-static void count(struct request *request, const struct policy *policy, const char *subject,
+/* And in Redis, which others may share: nothing of who it is, and nothing that another installation has. */
+static void name_in_redis(const struct ratelimit *ratelimit, const uint8_t digest[DIGEST_SIZE],
+                          char ret_key[REDIS_KEY_SIZE])
+{
+    uint8_t mac[CRYPTO_SHA256_SIZE];
+    (void)crypto_hmac_sha256(ratelimit->key, digest, DIGEST_SIZE, mac);
+    memcpy(ret_key, PREFIX, sizeof(PREFIX) - 1);
+    crypto_hex(mac, DIGEST_SIZE, ret_key + sizeof(PREFIX) - 1);
+}
+
+static void count(struct request *request, const struct policy *policy, const uint8_t digest[DIGEST_SIZE],
                   struct state *ret_state)
 {
     struct ratelimit *ratelimit = request->services->ratelimit;
-    uint8_t digest[DIGEST_SIZE];
-    char key[16 + 2 * DIGEST_SIZE] = "tallygate:rl:";
+    char key[REDIS_KEY_SIZE];
     int64_t answers[ANSWERS];
     int64_t interval_us = policy->window_s * USEC_PER_SEC / policy->quota;
     interval_us = interval_us > 0 ? interval_us : 1;
     int64_t lease = policy->capacity / LEASE_PART;
 
-    name_bucket(ratelimit, policy, subject, request->arena, digest);
     bool served = use_lease(lock_bucket(ratelimit, digest), clock_monotonic_us(), ret_state);
     unlock_bucket(ratelimit, digest);
     if (served) {
         return;
     }
-    crypto_hex(digest, DIGEST_SIZE, key + strlen(key));
+    name_in_redis(ratelimit, digest, key);
     const int64_t wanted[] = {interval_us, policy->capacity, lease > 0 ? lease : 1};
     enum err e = redis_run(request->services->redis, &TAKE, key, wanted, ARRAY_SIZE(wanted), answers,
                            ARRAY_SIZE(answers));
@@ -231,26 +245,30 @@ static int64_t seconds_up(int64_t us)
     return us > 0 ? (us + USEC_PER_SEC - 1) / USEC_PER_SEC : 0;
 }
 
-static void add_headers(const struct request *request, struct response *response, const struct policy *policy,
-                        const struct state *state)
+static void add_number(struct response *response, const char *name, long long number)
 {
-    struct arena *arena = request->arena;
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", number);
+    response_header(response, name, text);
+}
+
+static void add_headers(struct response *response, const struct policy *policy, const struct state *state)
+{
+    char text[96];
     long long quota = policy->quota, left = state->left, full_s = seconds_up(state->full_in_us);
-    response_header(
-        response, "RateLimit-Policy",
-        arena_printf(arena, "\"%s\";q=%lld;w=%lld", policy->name, quota, (long long)policy->window_s));
-    response_header(response, "RateLimit",
-                    arena_printf(arena, "\"%s\";r=%lld;t=%lld", policy->name, left, full_s));
-    response_header(response, "X-RateLimit-Limit", arena_printf(arena, "%lld", quota));
-    response_header(response, "X-RateLimit-Remaining", arena_printf(arena, "%lld", left));
-    response_header(response, "X-RateLimit-Reset",
-                    arena_printf(arena, "%lld", (long long)(clock_now_us() / USEC_PER_SEC) + full_s));
+    snprintf(text, sizeof(text), "\"%s\";q=%lld;w=%lld", policy->name, quota, (long long)policy->window_s);
+    response_header(response, "RateLimit-Policy", text);
+    snprintf(text, sizeof(text), "\"%s\";r=%lld;t=%lld", policy->name, left, full_s);
+    response_header(response, "RateLimit", text);
+    add_number(response, "X-RateLimit-Limit", quota);
+    add_number(response, "X-RateLimit-Remaining", left);
+    add_number(response, "X-RateLimit-Reset", (long long)(clock_now_us() / USEC_PER_SEC) + full_s);
 }
 
 static enum err apply(struct request *request, struct response *response, const struct policy *policy,
                       const struct state *state)
 {
-    add_headers(request, response, policy, state);
+    add_headers(response, policy, state);
     if (state->wait_us <= 0) {
         return ERR_OK;
     }
@@ -286,29 +304,29 @@ static void remember_admin(struct ratelimit *ratelimit, const uint8_t digest[DIG
     unlock_bucket(ratelimit, digest);
 }
 
-static enum err apply_user(struct request *request, struct response *response)
+static enum err apply_user(struct request *request, struct response *response, const char *subject)
 {
     const struct config *config = request->services->config;
     struct ratelimit *ratelimit = request->services->ratelimit;
     const struct policy user = {"user", config->rate_user_per_hour, HOUR_S, config->rate_user_per_hour};
     const struct policy admin = {"admin", config->rate_admin_per_hour, HOUR_S, config->rate_admin_per_hour};
-    const char *subject = arena_printf(request->arena, "user:%lld", (long long)request->principal.user_id);
-    uint8_t digest[DIGEST_SIZE];
+    uint8_t digest[DIGEST_SIZE], of_admin[DIGEST_SIZE];
     struct state state;
     if (user.quota == 0) {
         return ERR_OK;
     }
-    name_bucket(ratelimit, &user, subject, request->arena, digest);
+    name_bucket(&user, subject, digest);
     bool more = admin.quota > user.quota && remembered_admin(ratelimit, digest);
     if (!more) {
-        count(request, &user, subject, &state);
+        count(request, &user, digest, &state);
         more = state.wait_us > 0 && admin.quota > user.quota && is_admin(request);
         if (!more) {
             return apply(request, response, &user, &state);
         }
         remember_admin(ratelimit, digest);
     }
-    count(request, &admin, subject, &state);
+    name_bucket(&admin, subject, of_admin);
+    count(request, &admin, of_admin, &state);
     return apply(request, response, &admin, &state);
 }
 
@@ -316,32 +334,38 @@ static enum err apply_user(struct request *request, struct response *response)
 static enum err apply_policy(struct request *request, struct response *response, const struct policy *policy,
                              const char *subject)
 {
+    uint8_t digest[DIGEST_SIZE];
     struct state state;
     if (policy->quota == 0) {
         return ERR_OK;
     }
-    count(request, policy, subject, &state);
+    name_bucket(policy, subject, digest);
+    count(request, policy, digest, &state);
     return apply(request, response, policy, &state);
 }
 
-/* A key or service by itself. */
-static const char *grant_subject(const struct request *request)
+/* Whose bucket: of a person, or of a key or service by itself. */
+static void name_subject(const struct principal *principal, char ret_subject[SUBJECT_SIZE])
 {
     char id[UUID_TEXT_SIZE];
-    uuid_format(request->principal.grant_id, id);
-    return arena_printf(request->arena, "grant:%s", id);
+    if (principal->kind == PRINCIPAL_USER) {
+        snprintf(ret_subject, SUBJECT_SIZE, "user:%lld", (long long)principal->user_id);
+    } else {
+        uuid_format(principal->grant_id, id);
+        snprintf(ret_subject, SUBJECT_SIZE, "grant:%s", id);
+    }
 }
 
 static enum err apply_calls(struct request *request, struct response *response)
 {
     const struct config *config = request->services->config;
-    int64_t per_hour = request->principal.kind == PRINCIPAL_SERVICE ? config->rate_service_per_hour
-                                                                    : config->rate_user_per_hour;
-    const struct policy policy = {request->principal.kind == PRINCIPAL_SERVICE ? "service" : "key", per_hour,
-                                  HOUR_S, per_hour};
-    return request->principal.kind == PRINCIPAL_USER
-               ? apply_user(request, response)
-               : apply_policy(request, response, &policy, grant_subject(request));
+    bool service = request->principal.kind == PRINCIPAL_SERVICE;
+    int64_t per_hour = service ? config->rate_service_per_hour : config->rate_user_per_hour;
+    const struct policy policy = {service ? "service" : "key", per_hour, HOUR_S, per_hour};
+    char subject[SUBJECT_SIZE];
+    name_subject(&request->principal, subject);
+    return request->principal.kind == PRINCIPAL_USER ? apply_user(request, response, subject)
+                                                     : apply_policy(request, response, &policy, subject);
 }
 
 static enum err apply_events(struct request *request, struct response *response)
@@ -351,10 +375,9 @@ static enum err apply_events(struct request *request, struct response *response)
     int64_t per_second = principal->per_second ? principal->per_second : config->rate_events_per_second;
     int64_t burst = principal->burst ? principal->burst : config->rate_events_burst;
     const struct policy policy = {"events", per_second, 1, burst > per_second ? burst : per_second};
-    return apply_policy(request, response, &policy,
-                        principal->kind == PRINCIPAL_KEY
-                            ? grant_subject(request)
-                            : arena_printf(request->arena, "user:%lld", (long long)principal->user_id));
+    char subject[SUBJECT_SIZE];
+    name_subject(principal, subject);
+    return apply_policy(request, response, &policy, subject);
 }
 
 enum err ratelimit_apply_login(struct request *request, struct response *response)
@@ -362,8 +385,9 @@ enum err ratelimit_apply_login(struct request *request, struct response *respons
     int64_t per_minute = request->services->config->rate_login_per_minute;
     const struct policy policy = {"login", per_minute, MINUTE_S, per_minute};
     const char *address = request_variable(request, "REMOTE_ADDR");
-    return apply_policy(request, response, &policy,
-                        arena_printf(request->arena, "network:%s", request_network(request->arena, address)));
+    char subject[SUBJECT_SIZE];
+    snprintf(subject, sizeof(subject), "network:%s", request_network(request->arena, address));
+    return apply_policy(request, response, &policy, subject);
 }
 
 enum err ratelimit_apply(struct request *request, struct response *response)

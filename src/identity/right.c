@@ -78,39 +78,49 @@ static bool recall(const struct services *services, const struct name *name, str
     return found;
 }
 
+/* What is asked for. */
+struct question {
+    struct name name;
+    const struct pg_statement *statement;
+    struct pg_params params;
+    const char *key; /* NULL: it is about a member */
+};
+
 /* Ask the database, and remember what it says. */
-static enum err look_up(const struct services *services, const struct name *name,
-                        const struct pg_statement *statement, const struct pg_params *params,
+static enum err look_up(const struct services *services, const struct question *question,
                         struct right *ret_right)
 {
     PG_RESULT_AUTO row = NULL;
     int64_t asked_us = clock_monotonic_us();
-    enum err e = pg_query(services->pg, statement, params, &row);
+    if (question->key && !apikey_is_ours(services->config, question->key)) {
+        return ERR_NOT_FOUND; /* nobody makes us ask for what we never made */
+    }
+    enum err e = pg_query(services->pg, question->statement, &question->params, &row);
     if (e) {
         return e;
     }
     if (PQntuples(row) == 0) {
         return ERR_NOT_FOUND;
     }
-    if (!read_right(row, statement == &OF_KEY, ret_right)) {
+    if (!read_right(row, question->key, ret_right)) {
         return ERR_INTERNAL;
     }
-    cache_put(services->rights, (const char *)name, sizeof(*name), (const char *)ret_right,
-              sizeof(*ret_right), REMEMBERED_MS - (clock_monotonic_us() - asked_us) / 1000);
+    cache_put(services->rights, (const char *)&question->name, sizeof(question->name),
+              (const char *)ret_right, sizeof(*ret_right),
+              REMEMBERED_MS - (clock_monotonic_us() - asked_us) / 1000);
     return ERR_OK;
 }
 
 /* Remembered or looked up. One that was revoked since is looked up anew: a role may have changed. */
-static enum err find(const struct services *services, const struct name *name,
-                     const struct pg_statement *statement, const struct pg_params *params, bool fresh,
+static enum err find(const struct services *services, const struct question *question, bool fresh,
                      struct right *ret_right)
 {
     struct right right;
-    bool recalled = !fresh && recall(services, name, &right);
-    enum err e = recalled ? ERR_OK : look_up(services, name, statement, params, &right);
+    bool recalled = !fresh && recall(services, &question->name, &right);
+    enum err e = recalled ? ERR_OK : look_up(services, question, &right);
     e = e ? e : revocations_check(services->revocations, right.key_id, right.membership_id);
     if (e == ERR_UNAUTHENTICATED && recalled) {
-        e = look_up(services, name, statement, params, &right);
+        e = look_up(services, question, &right);
         e = e ? e : revocations_check(services->revocations, right.key_id, right.membership_id);
     }
     if (e) {
@@ -125,31 +135,26 @@ static enum err find(const struct services *services, const struct name *name,
 
 enum err right_of_key(struct request *request, const char *key, struct right *ret_right)
 {
-    struct name name = {.kind = 'k'};
-    struct pg_params params = {0};
-    if (!apikey_is_ours(request->services->config, key)) {
-        return ERR_NOT_FOUND; /* nobody makes us ask the database for what we never made */
-    }
-    crypto_sha256(key, strlen(key), name.digest);
-    pg_bytes(&params, name.digest, sizeof(name.digest));
-    return find(request->services, &name, &OF_KEY, &params, false, ret_right);
+    struct question question = {.name.kind = 'k', .statement = &OF_KEY, .key = key};
+    crypto_sha256(key, strlen(key), question.name.digest);
+    pg_bytes(&question.params, question.name.digest, sizeof(question.name.digest));
+    return find(request->services, &question, false, ret_right);
 }
 
 enum err right_of_member(struct request *request, int64_t user_id, const char *workspace, bool fresh,
                          struct right *ret_right)
 {
     enum { DIGITS_MAX = 18 };
-    struct name name = {.kind = 'm'};
-    struct pg_params params = {0};
+    struct question question = {.name.kind = 'm', .statement = &OF_MEMBER};
     size_t length = strlen(workspace);
     bool number = length > 0 && length <= DIGITS_MAX && strspn(workspace, "0123456789") == length;
     if (length == 0 || length >= RIGHT_SLUG_SIZE) {
         return ERR_NOT_FOUND;
     }
     const char *text = arena_printf(request->arena, "%lld %s", (long long)user_id, workspace);
-    crypto_sha256(text, strlen(text), name.digest);
-    pg_int(&params, user_id);
-    pg_text(&params, number ? workspace : NULL);
-    pg_text(&params, number ? NULL : workspace);
-    return find(request->services, &name, &OF_MEMBER, &params, fresh, ret_right);
+    crypto_sha256(text, strlen(text), question.name.digest);
+    pg_int(&question.params, user_id);
+    pg_text(&question.params, number ? workspace : NULL);
+    pg_text(&question.params, number ? NULL : workspace);
+    return find(request->services, &question, fresh, ret_right);
 }

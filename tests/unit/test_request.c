@@ -196,12 +196,12 @@ static enum err handler(struct request *request, struct response *response)
 }
 
 static const struct route TABLE[] = {
-    {"GET", "/things", ACCESS_PUBLIC, POOL_ANY, 0, 0, handler},
-    {"POST", "/things", ACCESS_PUBLIC, POOL_ANY, 0, 0, handler},
-    {"GET", "/things/{id:int}", ACCESS_PUBLIC, POOL_ANY, 0, 0, handler},
-    {"DELETE", "/things/{id:int}", ACCESS_PUBLIC, POOL_ANY, 0, 0, handler},
-    {"GET", "/things/me", ACCESS_PUBLIC, POOL_ANY, 0, 0, handler},
-    {"GET", "/users/{name:text}/things/{id:int}", ACCESS_PUBLIC, POOL_ANY, 0, 0, handler},
+    {"GET", "/things", ACCESS_PUBLIC, RATE_NONE, 0, POOL_ANY, 0, 0, handler},
+    {"POST", "/things", ACCESS_PUBLIC, RATE_NONE, 0, POOL_ANY, 0, 0, handler},
+    {"GET", "/things/{id:int}", ACCESS_PUBLIC, RATE_NONE, 0, POOL_ANY, 0, 0, handler},
+    {"DELETE", "/things/{id:int}", ACCESS_PUBLIC, RATE_NONE, 0, POOL_ANY, 0, 0, handler},
+    {"GET", "/things/me", ACCESS_PUBLIC, RATE_NONE, 0, POOL_ANY, 0, 0, handler},
+    {"GET", "/users/{name:text}/things/{id:int}", ACCESS_PUBLIC, RATE_NONE, 0, POOL_ANY, 0, 0, handler},
 };
 
 static void routes_are_found(void **state)

@@ -5,6 +5,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
+DROP TRIGGER workspaces_renamed ON workspaces;
+DROP FUNCTION renew_memberships();
 DROP TRIGGER memberships_renewed ON memberships;
 DROP FUNCTION renew_membership();
 DROP TRIGGER memberships_ended ON memberships;

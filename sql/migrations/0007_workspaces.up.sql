@@ -69,6 +69,19 @@ $$;
 CREATE TRIGGER memberships_renewed BEFORE UPDATE OF role ON memberships
     FOR EACH ROW WHEN (OLD.role <> NEW.role) EXECUTE FUNCTION renew_membership();
 
+-- Members are remembered by the slug that they chose by, too.
+CREATE FUNCTION renew_memberships() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+    INSERT INTO revocations (grant_id, revoked_at, expires_at)
+    SELECT grant_id, clock_timestamp(), clock_timestamp() + interval '10 minutes' FROM memberships WHERE workspace_id = NEW.id
+    ON CONFLICT DO NOTHING;
+    UPDATE memberships SET grant_id = gen_random_uuid() WHERE workspace_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER workspaces_renamed AFTER UPDATE OF slug ON workspaces
+    FOR EACH ROW WHEN (OLD.slug IS DISTINCT FROM NEW.slug) EXECUTE FUNCTION renew_memberships();
+
 -- Whoever is switched off loses keys as well.
 CREATE OR REPLACE FUNCTION end_sessions_of_inactive() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN

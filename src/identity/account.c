@@ -26,9 +26,14 @@ static const struct pg_statement PROFILE = {
 static const struct pg_statement UPDATE = {"account_update", sql_account_update};
 static const struct pg_statement DELETE = {"account_delete", sql_account_delete};
 static const struct pg_statement EXISTS = {"account_exists", "SELECT FROM users WHERE id = $1"};
+/* By an administrator at a shell, so the entry has no actor. */
 static const struct pg_statement SET_ROLE = {
     "account_set_role",
-    "UPDATE users SET role = $2, updated_at = now() WHERE email = $1::text::citext RETURNING id"};
+    "WITH before AS (SELECT id, role FROM users WHERE email = $1::text::citext), "
+    "changed AS (UPDATE users u SET role = $2, updated_at = now() FROM before b WHERE u.id = b.id RETURNING u.id) "
+    "INSERT INTO audit_log (action, subject, detail) SELECT 'user.changed', 'user:' || id, "
+    "jsonb_build_object('before', jsonb_build_object('role', role), 'after', jsonb_build_object('role', $2::text)) "
+    "FROM before JOIN changed USING (id) RETURNING id"};
 static const struct pg_statement PURGE = {"account_purge", sql_account_purge};
 
 /* Of PROFILE; of UPDATE the first six, and then what the audit log says. */

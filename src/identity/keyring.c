@@ -30,11 +30,14 @@ static const struct pg_statement INSERT_FIRST = {
     "keyring_insert_first", "INSERT INTO signing_keys (kid, public_pem, private_key) SELECT $1, $2, $3 "
                             "WHERE NOT EXISTS (SELECT FROM signing_keys) RETURNING " PG_US("active_from")};
 static const struct pg_statement INSERT_NEXT = {
-    "keyring_insert_next", "INSERT INTO signing_keys (kid, public_pem, private_key, active_from) "
-                           "SELECT $1, $2, $3, now() + make_interval(secs => $4::int) "
-                           "WHERE NOT EXISTS (SELECT FROM signing_keys WHERE active_from > now()) "
-                           "AND (SELECT count(*) FROM signing_keys) < 16 " /* KEYRING_KEYS_MAX */
-                           "RETURNING " PG_US("active_from")};
+    "keyring_insert_next",
+    "WITH made AS (INSERT INTO signing_keys (kid, public_pem, private_key, active_from) "
+    "SELECT $1, $2, $3, now() + make_interval(secs => $4::int) "
+    "WHERE NOT EXISTS (SELECT FROM signing_keys WHERE active_from > now()) "
+    "AND (SELECT count(*) FROM signing_keys) < 16 " /* KEYRING_KEYS_MAX */
+    "RETURNING kid, active_from), "
+    "noted AS (INSERT INTO audit_log (action, subject) SELECT 'key.rotated', 'key:' || kid FROM made) "
+    "SELECT " PG_US("active_from") " FROM made"};
 /* A token lives for a day at the most, and clocks differ by less than an hour. */
 static const struct pg_statement PRUNE = {
     "keyring_prune",

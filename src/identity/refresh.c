@@ -44,7 +44,8 @@ static const struct pg_statement ROTATE = {
     "refresh_rotate",
     "UPDATE sessions SET generation = generation + 1, refresh_hash = $2, refreshed_at = clock_timestamp(), "
     "expires_at = now() + make_interval(secs => $3::int), address = $4::inet, user_agent = $5 WHERE id = $1::uuid"};
-static const struct pg_statement END = {"refresh_end", "DELETE FROM sessions WHERE id = $1::uuid"};
+static const struct pg_statement END = {"refresh_end",
+                                        "DELETE FROM sessions WHERE id = $1::uuid RETURNING id"};
 
 enum { COLUMN_GENERATION = 7, COLUMN_HASH, COLUMN_AGE, COLUMN_REFRESHED, COLUMN_EXPIRES };
 
@@ -265,8 +266,11 @@ enum err refresh_revoke(struct request *request, const char *text)
     bool known;
     struct pg_params params = {0};
     enum err e = use_begin(&use, request, text, &known);
+    PG_RESULT_AUTO ended = NULL;
+    const struct audit_change change = {
+        .statement = &END, .params = &params, .action = "session.ended", .kind = "session"};
     pg_text(&params, use.session_text);
-    return e || !known ? e : pg_query(request->services->pg, &END, &params, NULL);
+    return e || !known ? e : audit_carry_out(request, &change, &ended);
 }
 
 enum err refresh_session(struct request *request, struct response *response)

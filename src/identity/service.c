@@ -7,12 +7,19 @@
 static const char PREFIX[] = "tgs_";
 enum { SECRET_BYTES = 32, COLUMN_NAME = 0, COLUMN_HASH };
 
+/* All three by an administrator at a shell, so the entries have no actor. */
+#define NOTE(action)                                                  \
+    "INSERT INTO audit_log (action, subject, detail) SELECT '" action \
+    "', 'service:' || id, jsonb_build_object('name', name) FROM done RETURNING substr(subject, 9)"
 static const struct pg_statement ADD = {
-    "service_add", "INSERT INTO services (id, name, secret_hash) VALUES ($1::uuid, $2, $3)"};
+    "service_add", "WITH done AS (INSERT INTO services (id, name, secret_hash) VALUES ($1::uuid, $2, $3) "
+                   "RETURNING id, name) " NOTE("service.added")};
 static const struct pg_statement RENEW = {
-    "service_renew", "UPDATE services SET secret_hash = $2, renewed_at = now() WHERE name = $1 RETURNING id"};
-static const struct pg_statement REMOVE = {"service_remove",
-                                           "DELETE FROM services WHERE name = $1 RETURNING id"};
+    "service_renew", "WITH done AS (UPDATE services SET secret_hash = $2, renewed_at = now() WHERE name = $1 "
+                     "RETURNING id, name) " NOTE("service.renewed")};
+static const struct pg_statement REMOVE = {
+    "service_remove",
+    "WITH done AS (DELETE FROM services WHERE name = $1 RETURNING id, name) " NOTE("service.removed")};
 static const struct pg_statement LIST = {"service_list", "SELECT id, name, " PG_US("created_at") ", " PG_US(
                                                              "renewed_at") " FROM services ORDER BY name"};
 static const struct pg_statement SECRET = {

@@ -128,6 +128,14 @@ def test_a_new_password(stack, user):
     assert "user.password_reset" in actions
 
 
+def test_a_change_of_the_password_voids_what_was_mailed(stack, user):
+    forget(stack, user.email)
+    token = token_in(mail_to(stack, user.email, "Set a new password"))
+    assert user.put("/auth/profile", {"password": NEW_PASSWORD, "current_password": user.password}).status == 200
+    assert_invalid(reset(stack, token, NEW_PASSWORD + " 2"), token="wrong")
+    assert user.login(NEW_PASSWORD).token
+
+
 def test_one_of_many_at_once_sets_it(stack, user):
     forget(stack, user.email)
     token = token_in(mail_to(stack, user.email, "Set a new password"))

@@ -79,6 +79,19 @@ def test_every_change_leaves_an_entry(stack, user, admin):
         "workspace.transferred", "workspace.member_joined", "workspace.member_removed", "workspace.deleted"]
 
 
+def test_what_is_done_at_a_shell(stack, user, admin):
+    """Nobody has logged in there, so there is no actor."""
+    name = stack.unique("service")
+    for arguments in (("service", "add", name), ("service", "renew", name), ("service", "remove", name)):
+        assert stack.ctl(*arguments).returncode == 0
+    rows = stack.postgres.query("SELECT action, actor_id, subject ~ '^service:[0-9a-f-]{36}$' FROM audit_log WHERE detail->>'name' = %s "
+                                "ORDER BY id", name)
+    assert rows == [(f"service.{what}", None, True) for what in ("added", "renewed", "removed")]
+    [entry] = [one for one in entries(admin, subject=f"user:{admin.id}") if one["action"] == "user.changed"]
+    assert entry["actor_id"] is None and entry["address"] is None
+    assert entry["detail"] == {"before": {"role": "user"}, "after": {"role": "admin"}}
+
+
 def test_no_secret_is_in_it(stack, user):
     user.put("/auth/profile", {"password": "quite another 77 sentence", "current_password": user.password})
     key = make_key(user, ["admin"])["key"]

@@ -58,6 +58,16 @@ def test_slugs_are_unique_and_free_again(user, shared):
     assert user.request("PATCH", other.path, {"slug": shared.slug}).status == 200
 
 
+def test_a_slug_that_became_anothers(user, shared):
+    """What is remembered by it ends."""
+    other = Workspace(user)
+    assert user.post("/analytics/events", EVENT, headers=shared.header).status == 201
+    assert user.request("PATCH", shared.path, {"slug": None}).status == 200
+    assert user.request("PATCH", other.path, {"slug": shared.slug}).status == 200
+    wait_for(lambda: figures(user, shared.header) == 0, 1, "the slug's new meaning")
+    assert figures(user, {"X-Workspace": str(shared.id)}) == 1
+
+
 @pytest.mark.parametrize("body, wrong", [
     ({}, {"name": "required"}), ({"name": ""}, {"name": "too_short"}), ({"name": "x" * 101}, {"name": "too_long"}),
     ({"name": "a\nb"}, {"name": "control_character"}), ({"name": "x", "slug": "x"}, {"slug": "too_short"}),

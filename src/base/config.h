@@ -45,6 +45,7 @@ struct config {
     int64_t rate_events_burst;
     int64_t auth_workers;
     int64_t auth_threads;
+    int64_t auth_hashes; /* 0: half of the processors */
     int64_t auth_nice;
     int64_t ingest_workers;
     int64_t ingest_threads;

@@ -433,7 +433,10 @@ _Noreturn void worker_run(const struct worker_options *options)
     uint64_t one = 1;
 
     if (options->pool == POOL_AUTH) {
+        long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+        int64_t hashes = options->config->auth_hashes;
         give_way(options->config->auth_nice);
+        password_limit(hashes ? hashes : half > 1 ? half : 1);
     }
 
     init(&worker, options);

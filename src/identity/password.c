@@ -3,12 +3,36 @@
 
 #include <crypt.h>
 #include <openssl/crypto.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/crypto.h"
 #include "base/mem.h"
+
+static sem_t places;
+static bool limited;
+
+void password_limit(int64_t at_once)
+{
+    limited = sem_init(&places, 0, (unsigned)at_once) == 0;
+}
+
+/* A thread that hashes has a processor to itself for long. */
+static void enter(void)
+{
+    while (limited && sem_wait(&places) != 0) {
+        /* a signal came */
+    }
+}
+
+static void leave(void)
+{
+    if (limited) {
+        sem_post(&places);
+    }
+}
 
 struct password_hasher {
     struct crypt_data scratch;
@@ -41,7 +65,9 @@ void password_hasher_free(struct password_hasher *hasher)
 static bool run_crypt(struct password_hasher *hasher, const char *password, const char *setting,
                       char ret_hash[PASSWORD_HASH_SIZE])
 {
+    enter();
     const char *hash = crypt_rn(password, setting, &hasher->scratch, sizeof(hasher->scratch));
+    leave();
     bool ok = hash && strlen(hash) < PASSWORD_HASH_SIZE;
     if (ok) {
         memcpy(ret_hash, hash, strlen(hash) + 1);

@@ -23,6 +23,10 @@ struct password_hasher;
 /* A field_check for passwords that are set: what length bcrypt takes in full. */
 const char *password_check(const char *text, size_t length);
 
+/* Let so many threads of this process hash at once, from 1 on; others wait in line. Before any thread begins.
+ */
+void password_limit(int64_t at_once);
+
 /* One a thread: it holds crypt's 32 KiB of scratch memory. */
 struct password_hasher *password_hasher_new(void);
 void password_hasher_free(struct password_hasher *hasher);

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from env import tokens
 from env.problems import assert_invalid, assert_problem
 
 
@@ -138,3 +139,19 @@ def test_rehash_when_the_cost_was_raised(make_stack):
     stack.up(bcrypt_cost=5)
     user.login()
     assert stored_cost(stack, user) == "$2b$06$", "a lowered cost must weaken nobody"
+
+
+def test_a_login_makes_a_session_of_its_own(stack, user):
+    """Whatever a client brings along: nobody is given a session that another knows (session fixation)."""
+    brought = user.login()
+    with_token = stack.client.post("/auth/login", {"email": user.email, "password": user.password}, token=brought.token,
+                                   headers={"Cookie": f"session={sid(brought.token)}", "X-Session-ID": sid(brought.token)})
+    assert with_token.status == 200
+    assert sid(with_token.json()["access_token"]) not in (sid(brought.token), sid(user.token))
+    for name in ("session_id", "sid", "refresh_token"):
+        answer = stack.client.post("/auth/login", {"email": user.email, "password": user.password, name: sid(brought.token)})
+        assert_invalid(answer, **{name: "unknown_field"})
+
+
+def sid(token):
+    return tokens.claims_of(token)["sid"]

@@ -36,7 +36,8 @@ void cors_headers(const struct request *request, struct response *response)
         response_header(response, "Access-Control-Allow-Origin", origin);
         response_header(
             response, "Access-Control-Expose-Headers",
-            "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate, ETag, Cache-Status");
+            "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate, ETag, Cache-Status, RateLimit, "
+            "RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Idempotent-Replayed");
     }
 }
 
@@ -48,7 +49,8 @@ void cors_preflight(const struct request *request, struct response *response, co
         response_header(response, "Access-Control-Allow-Methods", allow);
         response_header(
             response, "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, If-None-Match, Cache-Control, X-Request-ID, traceparent");
+            "Authorization, X-API-Key, X-Workspace, Idempotency-Key, Content-Type, If-None-Match, Cache-Control, X-Request-ID, "
+            "traceparent");
         response_header(response, "Access-Control-Max-Age", "600");
     }
 }

@@ -41,7 +41,7 @@ def test_listed_origin_may_read_every_answer(open_stack, origin, path, status):
     assert "Origin" in answer.headers["Vary"]
     exposed = answer.headers["Access-Control-Expose-Headers"].lower()
     assert "x-request-id" in exposed and "retry-after" in exposed
-    assert "etag" in exposed and "cache-status" in exposed
+    assert "etag" in exposed and "cache-status" in exposed and "x-ratelimit-remaining" in exposed
     assert "access-control-allow-credentials" not in cors(answer)
 
 
@@ -73,7 +73,8 @@ def test_preflight(open_stack, path, methods):
     assert answer.headers["Access-Control-Allow-Origin"] == APP
     assert set(answer.headers["Access-Control-Allow-Methods"].split(", ")) == methods | {"OPTIONS"}
     allowed = {name.strip() for name in answer.headers["Access-Control-Allow-Headers"].lower().split(",")}
-    assert {"authorization", "content-type", "if-none-match", "cache-control", "x-request-id", "traceparent"} <= allowed
+    assert {"authorization", "content-type", "if-none-match", "cache-control", "x-request-id", "traceparent",
+            "x-workspace", "x-api-key", "idempotency-key"} <= allowed
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
 
 

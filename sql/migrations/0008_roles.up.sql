@@ -1,8 +1,9 @@
 -- The pools need not own the schema. What changes it at run time are functions of the owner's; tallygatectl migrate grants the rest
 -- (sql/queries/grants.sql).
-ALTER FUNCTION ensure_event_partition(date, text) SECURITY DEFINER;
-ALTER FUNCTION ensure_next_event_partition(text) SECURITY DEFINER;
-ALTER FUNCTION keep_event_id_buckets(timestamptz) SECURITY DEFINER;
+-- Temporary tables are looked for last: whoever calls could make one with the name of ours.
+ALTER FUNCTION ensure_event_partition(date, text) SECURITY DEFINER SET search_path = public, pg_temp;
+ALTER FUNCTION ensure_next_event_partition(text) SECURITY DEFINER SET search_path = public, pg_temp;
+ALTER FUNCTION keep_event_id_buckets(timestamptz) SECURITY DEFINER SET search_path = public, pg_temp;
 REVOKE EXECUTE ON FUNCTION ensure_event_partition(date, text), ensure_next_event_partition(text), keep_event_id_buckets(timestamptz)
     FROM PUBLIC;
 

@@ -120,3 +120,11 @@ def test_the_owner_is_another(stack):
     assert stack.postgres.value("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == "tallygate"
     # Again: what is there already does not matter.
     assert stack.ctl("migrate", "up").stdout == "nothing to do\n"
+
+
+def test_what_runs_as_the_owner_looks_for_nothing_of_the_callers(stack):
+    """Temporary tables come last, or whoever calls could put one in the place of ours."""
+    paths = stack.postgres.query("SELECT proname, (SELECT c FROM unnest(proconfig) c WHERE c LIKE 'search_path=%%') FROM pg_proc "
+                                 "WHERE prosecdef AND pronamespace = 'public'::regnamespace ORDER BY 1")
+    assert paths == [(name, "search_path=public, pg_temp") for name in (
+        "ensure_event_partition", "ensure_next_event_partition", "keep_event_id_buckets")]

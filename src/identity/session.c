@@ -281,7 +281,7 @@ enum err session_open(struct request *request, const char *email, const char *pa
     if (pg_get_bool(result, 0, COLUMN_MFA)) {
         session_read_user(request->arena, result, ret_user);
         *ret_verdict = SESSION_NEEDS_CODE;
-        ret_user->password_hash = hash;
+        ret_user->password_hash = arena_strdup(request->arena, hash);
         return ERR_OK;
     }
     e = store_session(request, hash, result, ret_user, ret_opened, &good);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idempotency-Key: sent again, answered as before."""
 import concurrent.futures
+import contextlib
 
 import pytest
 
@@ -80,19 +81,22 @@ def test_one_of_many_at_once(user, key):
 
 def test_in_flight(stack, user, key):
     """While the first is under way the second is told so, and not made to wait."""
-    connection = stack.postgres.connect()
-    connection.autocommit = False
-    with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE workspaces IN EXCLUSIVE MODE")
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            first = pool.submit(post, user, "/workspaces", {"name": "One"}, key)
-            wait_for(lambda: stack.postgres.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"),
-                     what="the first one")
-            assert_problem(post(user, "/workspaces", {"name": "One"}, key), 409)
-            connection.rollback()
-            assert first.result().status == 201
-    connection.close()
-    assert post(user, "/workspaces", {"name": "One"}, key).body == first.result().body
+    body = {"name": "One", "slug": "flight-" + key.lower()[-20:].replace("_", "-")}
+    blocker = stack.postgres.connect()
+    blocker.autocommit = False
+    with contextlib.closing(blocker), blocker.cursor() as cursor, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        # Somebody is about to take the same slug, so the first one waits for what becomes of that.
+        cursor.execute("INSERT INTO workspaces (name, slug) VALUES ('x', %s)", (body["slug"],))
+        first = pool.submit(post, user, "/workspaces", body, key)
+        try:
+            wait_for(lambda: stack.postgres.value("SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))",
+                                                  blocker.get_backend_pid()), what="the first one")
+            second = post(user, "/workspaces", body, key)
+        finally:
+            blocker.rollback()
+        assert_problem(second, 409)
+        assert first.result().status == 201
+    assert post(user, "/workspaces", body, key).body == first.result().body
 
 
 def test_a_key_is_its_owners(stack, user, key):

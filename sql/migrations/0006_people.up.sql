@@ -23,10 +23,11 @@ CREATE INDEX outbox_waiting ON outbox (topic, id) WHERE done_at IS NULL;
 CREATE INDEX outbox_done ON outbox (done_at) WHERE done_at IS NOT NULL;
 
 -- Tokens that were mailed, each good for one use; stored as SHA-256. One without a user was asked for with an address that no
--- account has: it is written all the same, so that asking takes as long.
+-- account has: it is written all the same, so that asking takes as long. For the same reason no foreign key locks the account's row;
+-- tokens of one that is gone lead nowhere, and expire.
 CREATE TABLE mail_tokens (
     hash       bytea PRIMARY KEY,
-    user_id    bigint REFERENCES users ON DELETE CASCADE,
+    user_id    bigint,
     purpose    text NOT NULL CHECK (purpose IN ('verify', 'reset', 'change')),
     email      citext NOT NULL, -- where it was sent to
     created_at timestamptz NOT NULL DEFAULT now(),

@@ -1,5 +1,5 @@
 -- Change an account. A new password or address ends every other session of the account, and voids tokens that were mailed to set a
--- password; a new address is not proven yet.
+-- password or to confirm an address; a new address is not proven yet.
 --   $1 user, $2 the session that asks, $3 email or NULL, $4 password hash or NULL,
 --   $5 whether to set username, $6 username, $7 whether to set full_name, $8 full_name,
 --   $9 the password hash that was checked: a change that came between makes this one do nothing
@@ -20,7 +20,7 @@ WITH before AS (
     WHERE sessions.user_id = changed.id AND sessions.id <> $2::uuid AND ($3 IS NOT NULL OR $4 IS NOT NULL)
 ), void AS (
     DELETE FROM mail_tokens t USING changed c
-    WHERE t.user_id = c.id AND t.purpose = 'reset' AND ($3 IS NOT NULL OR $4 IS NOT NULL)
+    WHERE t.user_id = c.id AND t.purpose IN ('reset', 'change') AND ($3 IS NOT NULL OR $4 IS NOT NULL)
 )
 SELECT c.id, c.email, c.username, c.full_name, (extract(epoch FROM c.created_at) * 1000000)::bigint,
        (extract(epoch FROM c.updated_at) * 1000000)::bigint,

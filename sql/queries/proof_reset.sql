@@ -1,4 +1,5 @@
--- Use a token that sets a new password: all sessions end, other such tokens are good for nothing, and the address is proven too.
+-- Use a token that sets a new password: all sessions end, other such tokens and those of a new address are good for nothing, and the
+-- address is proven too.
 --   $1 the token's hash, $2 the password's hash, $3 outbox id of the notice
 WITH used AS (
     DELETE FROM mail_tokens WHERE hash = $1::bytea AND purpose = 'reset' AND expires_at > now()
@@ -9,7 +10,7 @@ WITH used AS (
     FROM used WHERE u.id = used.user_id AND u.email = used.email AND u.is_active
     RETURNING u.id, u.email
 ), others AS (
-    DELETE FROM mail_tokens t USING changed c WHERE t.user_id = c.id AND t.purpose = 'reset' AND t.hash <> $1::bytea
+    DELETE FROM mail_tokens t USING changed c WHERE t.user_id = c.id AND t.purpose IN ('reset', 'change') AND t.hash <> $1::bytea
 ), ended AS (
     DELETE FROM sessions s USING changed c WHERE s.user_id = c.id
 ), notice AS (

@@ -7,6 +7,9 @@ WITH account AS (
     WHERE u.id = $4::bigint AND u.is_active AND ($5 <> 'verify' OR u.email_verified_at IS NULL)
       AND (SELECT count(*) FROM mail_tokens t
            WHERE t.user_id = u.id AND t.purpose = $5 AND t.created_at > now() - interval '1 hour') < 5
+), earlier AS ( -- the new address that was asked for last is the one; the tokens stay to be counted
+    UPDATE mail_tokens t SET expires_at = now() FROM account a
+    WHERE t.user_id = a.id AND t.purpose = 'change' AND $5 = 'change' AND t.expires_at > now()
 ), token AS (
     INSERT INTO mail_tokens (hash, user_id, purpose, email, expires_at)
     SELECT $2::bytea, id, $5, email, now() + make_interval(secs => $7::int) FROM account

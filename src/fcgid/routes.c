@@ -66,7 +66,7 @@ const struct route ROUTES[] = {
     {"PUT",    "/auth/profile",                   USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    account_update},
     {"DELETE", "/auth/users/{id:int}",            USER,   CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    account_delete},
 
-    {"POST",   "/auth/password/strength",         PUBLIC, NONE,   0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    strength_show},
+    {"POST",   "/auth/password/strength",         PUBLIC, NONE,   0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    strength_show},
     {"POST",   "/auth/password/forgot",           PUBLIC, LOGIN,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    proof_forgot},
     {"POST",   "/auth/password/reset",            PUBLIC, LOGIN,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    proof_reset},
     {"POST",   "/auth/address/verification",      USER,   CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    proof_send_verification},

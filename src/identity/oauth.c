@@ -16,7 +16,8 @@
 #include "identity/token.h"
 
 static const struct pg_statement EMAIL = {"oauth_email",
-                                          "SELECT email FROM users WHERE id = $1 AND is_active"};
+                                          "SELECT u.email FROM users u JOIN sessions s ON s.user_id = u.id "
+                                          "WHERE s.id = $1::uuid AND u.id = $2 AND u.is_active"};
 static const struct pg_statement NAME = {"oauth_name", "SELECT name FROM services WHERE id = $1::uuid"};
 static const struct pg_statement REVOKE = {
     "oauth_revoke", "INSERT INTO revocations (grant_id, revoked_at, expires_at) "
@@ -338,9 +339,8 @@ static enum err introspect_access_token(struct request *request, const char *tok
     bool service = principal->kind == PRINCIPAL_SERVICE;
     uuid_format(principal->token_id, id);
     uuid_format(principal->grant_id, grant);
-    if (service) {
-        pg_text(&params, grant);
-    } else {
+    pg_text(&params, grant);
+    if (!service) {
         pg_int(&params, principal->user_id);
     }
     e = pg_query(pg, service ? &NAME : &EMAIL, &params, &result);

@@ -250,6 +250,16 @@ static enum err note_failure(struct request *request, const PGresult *result)
     return audit_write(request->services->pg, request, &entry);
 }
 
+/* All addresses are. citext takes some other letters for ASCII ones, which would be further spellings of an
+ * account that throttle_begin() counts apart. */
+static bool is_ascii(const char *text)
+{
+    while (*text > 0) {
+        text++;
+    }
+    return !*text;
+}
+
 enum err session_open(struct request *request, const char *email, const char *password,
                       struct session_user *ret_user, struct session_opened *ret_opened,
                       enum session_verdict *ret_verdict)
@@ -264,7 +274,7 @@ enum err session_open(struct request *request, const char *email, const char *pa
         return ERR_UNAVAILABLE; /* before a quarter of a second is spent on a hash for nothing */
     }
     enum err e = throttle_begin(request, email);
-    pg_text(&by_email, email);
+    pg_text(&by_email, is_ascii(email) ? email : "");
     e = e ? e : pg_query(services->pg, &BY_EMAIL, &by_email, &result);
     if (e) {
         return e;

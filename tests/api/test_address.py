@@ -136,6 +136,23 @@ def test_a_change_of_the_password_voids_what_was_mailed(stack, user):
     assert user.login(NEW_PASSWORD).token
 
 
+@pytest.mark.parametrize("way", ["password", "reset", "another"])
+def test_a_new_address_that_somebody_else_asked_for(stack, user, way):
+    """Who knew the password for a while keeps no way in: the owner's next step voids the token."""
+    thief = f"{stack.unique('thief')}@example.org"
+    assert change(user, thief).status == 200
+    token = token_in(mail_to(stack, thief, "Confirm your new address"))
+    if way == "password":
+        assert user.put("/auth/profile", {"password": NEW_PASSWORD, "current_password": user.password}).status == 200
+    elif way == "reset":
+        forget(stack, user.email)
+        assert reset(stack, token_in(mail_to(stack, user.email, "Set a new password"))).status == 204
+    else:
+        assert change(user, f"{stack.unique('own')}@example.org").status == 200
+    assert_invalid(stack.client.post("/auth/address/confirm", {"token": token}), token="wrong")
+    assert stack.postgres.value("SELECT email FROM users WHERE id = %s", user.id) == user.email
+
+
 def test_one_of_many_at_once_sets_it(stack, user):
     forget(stack, user.email)
     token = token_in(mail_to(stack, user.email, "Set a new password"))

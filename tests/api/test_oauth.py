@@ -296,6 +296,13 @@ def test_introspection(stack, user, service):
     assert service.introspect(user.token) == service.introspect(successor) == {"active": False}
 
 
+def test_what_ended_is_not_active_at_once(stack, user, service):
+    """A gateway that asks is told without delay."""
+    assert service.introspect(user.token)["active"]
+    assert user.post("/auth/logout").status == 204
+    assert service.introspect(user.token) == {"active": False}
+
+
 def test_who_may_introspect(stack, user, service):
     assert_error(send(stack, INTROSPECT, token=user.token), 401, "invalid_client")
     assert_error(send(stack, INTROSPECT, token=user.token, client_id="tallygate"), 401, "invalid_client")

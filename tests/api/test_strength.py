@@ -48,6 +48,13 @@ def test_too_long_ones_are_told(client):
     assert_invalid(client.post("/auth/password/strength", {"password": "x" * 1025}), password="too_long")
 
 
+def test_it_is_work_for_the_hashing_pool(stack):
+    """The worst texts keep zxcvbn busy for long, and must hold up nothing else."""
+    answer = stack.client.post("/auth/password/strength", {"password": "12" * 36})
+    assert answer.json()["accepted"] is False
+    assert stack.auth.log_of(answer.headers["X-Request-ID"])["route"] == "/auth/password/strength"
+
+
 def test_where_a_password_is_set(stack, user):
     body = {"email": f"{stack.unique('weak')}@example.org", "password": "password1"}
     problem = assert_invalid(stack.client.post("/auth/register", body), password="too_weak")

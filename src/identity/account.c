@@ -14,6 +14,7 @@
 #include "identity/proof.h"
 #include "identity/session.h"
 #include "identity/strength.h"
+#include "identity/throttle.h"
 #include "identity/user.h"
 #include "queries.h"
 
@@ -159,19 +160,30 @@ enum err account_profile(struct request *request, struct response *response)
     return e;
 }
 
-/* Whether the caller proved to know the password, where a change needs that. */
-static enum err check_current(struct request *request, const struct value *current, const char *hash)
+/* Whether the caller proved to know the password, where a change needs that. Who has somebody's session only
+ * can guess here as at the login, and is counted and noted as there. `profile` is a row of PROFILE. */
+static enum err check_current(struct request *request, const struct value *current, const PGresult *profile)
 {
+    const char *email = pg_get_text(profile, 0, COLUMN_EMAIL);
+    const char *hash = pg_get_text(profile, 0, COLUMN_HASH);
+    const struct audit_entry failed = {
+        .action = "user.password_refused",
+        .subject = arena_printf(request->arena, "user:%lld", (long long)request->principal.user_id)};
     if (!current->present) {
         return problem_field(&request->problem, "current_password", "required",
                              "is required to change the password or the address");
     }
+    enum err e = throttle_begin(request, email);
+    if (e) {
+        return e;
+    }
     if (current->length > PASSWORD_MAX_BYTES ||
         !password_matches(request->services->hasher, current->text, hash)) {
+        e = audit_write(request->services->pg, request, &failed);
         problem_field(&request->problem, "current_password", "wrong", "is not the account's password");
-        return ERR_FORBIDDEN;
+        return e ? e : ERR_FORBIDDEN;
     }
-    return ERR_OK;
+    return throttle_end(request, email);
 }
 
 enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, PROFILE_FIELDS };
@@ -181,7 +193,7 @@ enum err account_check_password(struct request *request, struct response *respon
 {
     PG_RESULT_AUTO result = NULL;
     enum err e = load_profile(request, response, &result);
-    e = e ? e : check_current(request, current, pg_get_text(result, 0, COLUMN_HASH));
+    e = e ? e : check_current(request, current, result);
     if (!e) {
         *ret_email = arena_strdup(request->arena, pg_get_text(result, 0, COLUMN_EMAIL));
     }
@@ -296,7 +308,7 @@ enum err account_update(struct request *request, struct response *response)
     }
     e = load_profile(request, response, &before);
     if (!e && sensitive && services->config->profile_requires_password) {
-        e = check_current(request, &values[CURRENT], pg_get_text(before, 0, COLUMN_HASH));
+        e = check_current(request, &values[CURRENT], before);
     }
     e = e ? e : check_strength(request, values, before);
     if (!e && values[PASSWORD].present) {

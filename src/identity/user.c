@@ -157,7 +157,7 @@ enum err user_change(struct request *request, struct response *response)
                            "Give at least one of role, is_active, username and full_name.");
     }
     if (id == request->principal.user_id && (values[NEW_ROLE].present || values[ACTIVE].present)) {
-        /* So there is always one left who can undo it. */
+        /* Nobody locks themselves out by a slip. */
         return problem_say(&request->problem, ERR_CONFLICT,
                            "Nobody can change their own role or switch themselves off.");
     }

@@ -99,6 +99,20 @@ def test_other_spellings_are_no_way_round(slow):
     assert_problem(login(slow, user.email, user.password), 429)
 
 
+def test_guessing_with_a_stolen_session(slow, victim):
+    """It is counted, and noted, as at the login; and with that together."""
+    for path in ("/auth/mfa/disable", "/auth/mfa/totp", "/auth/mfa/recovery-codes"):
+        assert victim.post(path, {"current_password": "wrong"}).status == 403
+    assert victim.put("/auth/profile", {"password": "quite another 77 sentence", "current_password": "wrong"}).status == 403
+    assert_problem(login(slow, victim.email), 401)
+    assert_problem(victim.post("/auth/mfa/totp", {"current_password": victim.password}), 429)
+    assert_problem(login(slow, victim.email, victim.password), 429)
+    assert slow.postgres.value("SELECT count(*) FROM audit_log WHERE action = 'user.password_refused' AND subject = %s",
+                               f"user:{victim.id}") == 4
+    age(slow, 1)
+    assert victim.post("/auth/mfa/totp", {"current_password": victim.password}).status == 201
+
+
 def test_the_other_door(slow, victim):
     for _ in range(5):
         answer = send(slow, TOKEN, grant_type="password", username=victim.email, password="wrong")

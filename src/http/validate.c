@@ -350,6 +350,10 @@ const char *validate_email(const char *text, size_t length)
     if (length > EMAIL_MAX || local == 0 || local > LOCAL_MAX || text[local] != '@') {
         return WRONG;
     }
+    /* RFC 5321 section 4.1.2: dots stand between atoms. */
+    if (text[0] == '.' || text[local - 1] == '.' || strstr(text, "..")) {
+        return WRONG;
+    }
     const char *at = text + local + 1;
     for (;;) {
         size_t label = strcspn(at, ".");

@@ -26,7 +26,8 @@ static const struct pg_statement PROFILE = {
                            "updated_at") ", password_hash FROM users WHERE id = $1 AND is_active"};
 static const struct pg_statement UPDATE = {"account_update", sql_account_update};
 static const struct pg_statement DELETE = {"account_delete", sql_account_delete};
-static const struct pg_statement EXISTS = {"account_exists", "SELECT FROM users WHERE id = $1"};
+static const struct pg_statement EXISTS = {"account_exists",
+                                           "SELECT is_last_admin(id) FROM users WHERE id = $1"};
 /* By an administrator at a shell, so the entry has no actor. */
 static const struct pg_statement SET_ROLE = {
     "account_set_role",
@@ -200,10 +201,17 @@ enum err account_check_password(struct request *request, struct response *respon
     return e;
 }
 
+static bool differs(const struct value *email, const PGresult *profile)
+{
+    return email->present && strcasecmp(email->text, pg_get_text(profile, 0, COLUMN_EMAIL)) != 0;
+}
+
 struct profile_change {
     struct request *request;
     struct audit_change change;
     const char *pending_email;
+    const char *left_email; /* the address of before, when a new one counts at once */
+    bool new_password;
     PGresult **ret_result;
     bool sent;
 };
@@ -211,16 +219,26 @@ struct profile_change {
 static enum err carry_out(struct pg *pg, void *argument)
 {
     struct profile_change *profile = argument;
+    int64_t user_id = profile->request->principal.user_id;
     enum err e = audit_run(pg, profile->request, &profile->change, profile->ret_result);
-    if (!e && profile->pending_email && PQntuples(*profile->ret_result)) {
-        return proof_send_change(profile->request, pg, profile->pending_email, &profile->sent);
+    if (e || PQntuples(*profile->ret_result) == 0) {
+        return e;
+    }
+    if (profile->left_email) {
+        e = mail_notice(pg, user_id, profile->left_email, "changed");
+    }
+    if (!e && profile->new_password) {
+        e = mail_notice(pg, user_id, NULL, "password");
+    }
+    if (!e && profile->pending_email) {
+        e = proof_send_change(profile->request, pg, profile->pending_email, &profile->sent);
     }
     return e;
 }
 
-/* Carry out a change that was checked against `old_hash`. */
+/* Carry out a change that was checked against `before`, a row of PROFILE. */
 static enum err change_profile(struct request *request, const struct value *values, const char *new_hash,
-                               const char *old_hash, const char *pending_email, PGresult **ret_result)
+                               const PGresult *before, const char *pending_email, PGresult **ret_result)
 {
     struct pg_params params = {0};
     char session[UUID_TEXT_SIZE];
@@ -233,7 +251,7 @@ static enum err change_profile(struct request *request, const struct value *valu
     pg_text(&params, values[USERNAME].text);
     pg_text(&params, values[FULL_NAME].present ? "t" : "f");
     pg_text(&params, values[FULL_NAME].text);
-    pg_text(&params, old_hash);
+    pg_text(&params, pg_get_text(before, 0, COLUMN_HASH));
     struct profile_change profile = {.request = request,
                                      .change = {.statement = &UPDATE,
                                                 .params = &params,
@@ -242,6 +260,10 @@ static enum err change_profile(struct request *request, const struct value *valu
                                                 .kind = "user",
                                                 .detail_column = COLUMN_DETAIL},
                                      .pending_email = pending_email,
+                                     .left_email = !pending_email && differs(&values[EMAIL], before)
+                                                       ? pg_get_text(before, 0, COLUMN_EMAIL)
+                                                       : NULL,
+                                     .new_password = new_hash != NULL,
                                      .ret_result = ret_result};
     enum err e = pg_transaction(request->services->pg, carry_out, &profile);
     if (e == ERR_CONFLICT) {
@@ -265,9 +287,7 @@ static enum err change_profile(struct request *request, const struct value *valu
 static const char *pending_of(const struct request *request, const struct value *email,
                               const PGresult *before)
 {
-    bool confirms = request->services->config->address_change_confirmed && email->present &&
-                    strcasecmp(email->text, pg_get_text(before, 0, COLUMN_EMAIL)) != 0;
-    return confirms ? email->text : NULL;
+    return request->services->config->address_change_confirmed && differs(email, before) ? email->text : NULL;
 }
 
 /* A new password must be hard to guess for whom the account will be. */
@@ -318,8 +338,7 @@ enum err account_update(struct request *request, struct response *response)
         return e;
     }
     const char *pending = pending_of(request, &values[EMAIL], before);
-    e = change_profile(request, values, values[PASSWORD].present ? hash : NULL,
-                       pg_get_text(before, 0, COLUMN_HASH), pending, &after);
+    e = change_profile(request, values, values[PASSWORD].present ? hash : NULL, before, pending, &after);
     if (!e) {
         answer_profile(request, response, after, pending);
     }
@@ -339,7 +358,9 @@ static enum err explain_kept(struct request *request, struct response *response,
     if (PQntuples(row) > 0) {
         return problem_say(
             &request->problem, ERR_CONFLICT,
-            "The account owns a workspace that others are in; hand it over or delete it first.");
+            pg_get_bool(row, 0, 0)
+                ? "This is the last administrator; make another one first."
+                : "The account owns a workspace that others are in; hand it over or delete it first.");
     }
     return target == request->principal.user_id
                ? challenge_bearer(request, response, "the account is gone")
@@ -359,6 +380,7 @@ enum err account_delete(struct request *request, struct response *response)
     pg_int(&params, target);
     const struct audit_change change = {.statement = &DELETE,
                                         .params = &params,
+                                        .lock_admins = true,
                                         .lock_user_id = target,
                                         .action = "user.deleted",
                                         .kind = "user",

@@ -13,6 +13,9 @@ static const struct pg_statement WRITE = {
     "audit_write",
     "INSERT INTO audit_log (actor_id, actor_grant, address, request_id, action, subject, detail) "
     "VALUES (nullif($1::bigint, 0), $2::uuid, $3::inet, $4, $5, $6, $7::jsonb)"};
+static const struct pg_statement LOCK_ADMINS = {
+    "audit_lock_admins",
+    "SELECT FROM users WHERE role = 'admin' AND is_active ORDER BY id FOR NO KEY UPDATE"};
 static const struct pg_statement LOCK = {"audit_lock_user", "SELECT FROM users WHERE id = $1 FOR UPDATE"};
 
 enum err audit_write(struct pg *pg, const struct request *request, const struct audit_entry *entry)
@@ -36,7 +39,8 @@ enum err audit_run(struct pg *pg, struct request *request, const struct audit_ch
 {
     struct pg_params user = {0};
     pg_int(&user, change->lock_user_id);
-    enum err e = change->lock_user_id ? pg_query(pg, &LOCK, &user, NULL) : ERR_OK;
+    enum err e = change->lock_admins ? pg_query(pg, &LOCK_ADMINS, NULL, NULL) : ERR_OK;
+    e = e || !change->lock_user_id ? e : pg_query(pg, &LOCK, &user, NULL);
     e = e ? e : pg_query(pg, change->statement, change->params, ret_result);
     if (e || PQntuples(*ret_result) == 0) {
         return e;

@@ -23,6 +23,8 @@ enum err audit_write(struct pg *pg, const struct request *request, const struct 
 struct audit_change {
     const struct pg_statement *statement;
     const struct pg_params *params;
+    bool lock_admins; /* whether the rows of all administrators are locked before everything else, so that two
+                       * who leave at once do not each count on the other */
     int64_t
         lock_user_id; /* 0, or an account whose row is locked first, so that the statement's snapshot shows
                        * every session that a login opened meanwhile: opening one holds the same row */

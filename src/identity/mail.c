@@ -35,6 +35,10 @@ static const struct pg_statement WAITING = {
     "SELECT id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
         "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL ORDER BY id LIMIT 50 "
                       "FOR UPDATE SKIP LOCKED"};
+static const struct pg_statement NOTICE = {
+    "mail_notice",
+    "INSERT INTO outbox (id, topic, payload) SELECT $1::uuid, 'mail', "
+    "jsonb_build_object('to', coalesce($3, email::text), 'template', $4::text) FROM users WHERE id = $2"};
 static const struct pg_statement DONE = {"mail_done",
                                          "UPDATE outbox SET done_at = now() WHERE id = $1::uuid"};
 static const struct pg_statement PRUNE_OUTBOX = {
@@ -84,6 +88,20 @@ bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SH
     return true;
 }
 
+enum err mail_notice(struct pg *pg, int64_t user_id, const char *to, const char *template)
+{
+    uint8_t id[16];
+    char text[UUID_TEXT_SIZE];
+    struct pg_params params = {0};
+    uuid_v7(id);
+    uuid_format(id, text);
+    pg_text(&params, text);
+    pg_int(&params, user_id);
+    pg_text(&params, to);
+    pg_text(&params, template);
+    return pg_query(pg, &NOTICE, &params, NULL);
+}
+
 /* ---- texts ---- */
 
 /* `page` is where a link in the mail leads to; NULL: there is no token in it. */
@@ -108,9 +126,23 @@ TEMPLATES[] = {
     {"changed", "Your address was changed", NULL,
      "The address of your account is another one now, and this one is no longer used. If it was not you who did this, tell "
      "whoever runs the service."},
+    {"change_asked", "A new address was asked for", NULL,
+     "Somebody who knows your password, perhaps you, asked to make another address that of your account. It counts once it is "
+     "confirmed from there. If it was not you, set a new password now: that voids it."},
     {"password", "Your password was changed", NULL,
-     "The password of your account was set anew, and all sessions have ended. If it was not you who did this, tell whoever "
-     "runs the service."},
+     "The password of your account was changed, and other sessions have ended. If it was not you who did this, ask for a new "
+     "password now, and tell whoever runs the service."},
+    {"mfa_on", "A second factor was switched on", NULL,
+     "To log in, your account now asks for a code besides the password. If it was not you who did this, tell whoever runs the "
+     "service."},
+    {"mfa_off", "The second factor was switched off", NULL,
+     "To log in, your account asks for the password only. If it was not you who did this, set a new password now."},
+    {"mfa_codes", "New recovery codes were made", NULL,
+     "Your account has new recovery codes, and those of before are good for nothing. If it was not you who did this, set a new "
+     "password now."},
+    {"mfa_recovered", "A recovery code was used", NULL,
+     "Somebody logged in with your password and a recovery code. If it was not you, set a new password now, and make new "
+     "recovery codes."},
 };
 
 static const struct template *find_template(const char *name)

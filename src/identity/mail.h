@@ -36,6 +36,10 @@ void mail_token_params(const struct mail_token *token, struct pg_params *params)
 /* The hash of a token that came back, which has the form of one; false when it has not. */
 bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SHA256_SIZE]);
 
+/* Tell the account of `user_id`, by a mail without a token, in the caller's transaction. `to` is an address
+ * in place of the account's own, or NULL. */
+enum err mail_notice(struct pg *pg, int64_t user_id, const char *to, const char *template);
+
 /* Write the mails that wait into `directory`, each as ID.eml, and mark them as done. *ret_count: how many.
  * What fails is told on standard error; ERR_INTERNAL when a file cannot be written. */
 enum err mail_write(const struct config *config, struct pg *pg, const char *directory, int64_t *ret_count);

@@ -10,6 +10,7 @@
 #include "http/validate.h"
 #include "identity/account.h"
 #include "identity/audit.h"
+#include "identity/mail.h"
 #include "identity/session.h"
 #include "identity/totp.h"
 
@@ -111,13 +112,16 @@ struct use {
     enum totp_verdict verdict;
     int64_t wait_s;
     char codes[TOTP_RECOVERY_CODES][TOTP_RECOVERY_SIZE]; /* with `begins` */
+    const char *secret;                                  /* of a key that was just made */
 };
 
-static enum err audit(struct pg *pg, const struct use *use, const char *action)
+/* `notice` is the mail that tells the account; NULL: none. */
+static enum err tell(struct pg *pg, const struct use *use, const char *action, const char *notice)
 {
     const struct audit_entry entry = {
         .action = action, .subject = arena_printf(use->request->arena, "user:%lld", (long long)use->user_id)};
-    return audit_write(pg, use->request, &entry);
+    enum err e = audit_write(pg, use->request, &entry);
+    return e || !notice ? e : mail_notice(pg, use->user_id, NULL, notice);
 }
 
 static enum err use_code(struct pg *pg, void *argument)
@@ -126,16 +130,19 @@ static enum err use_code(struct pg *pg, void *argument)
     const struct config *config = use->request->services->config;
     enum err e = totp_use(config, pg, use->user_id, use->code, use->begins, &use->verdict, &use->wait_s);
     if (!e && use->verdict == TOTP_WRONG) {
-        return audit(pg, use, "user.mfa_failed");
+        return tell(pg, use, "user.mfa_failed", NULL);
+    }
+    if (!e && use->verdict == TOTP_RECOVERED) {
+        return tell(pg, use, "user.recovery_code_used", "mfa_recovered");
     }
     if (!e && use->verdict == TOTP_RIGHT && use->begins) {
         e = totp_make_recovery(config, pg, use->user_id, use->codes);
-        e = e ? e : audit(pg, use, "user.mfa_enabled");
+        e = e ? e : tell(pg, use, "user.mfa_enabled", "mfa_on");
     }
     return e;
 }
 
-/* ERR_OK only for TOTP_RIGHT and TOTP_NONE. */
+/* ERR_OK only for codes that were right, and for TOTP_NONE. */
 static enum err judge(struct use *use)
 {
     struct problem *problem = &use->request->problem;
@@ -233,22 +240,30 @@ static enum err check_password(struct request *request, struct response *respons
     return e ? e : account_check_password(request, response, &value, ret_email);
 }
 
+static enum err begin(struct pg *pg, void *argument)
+{
+    struct use *use = argument;
+    struct request *request = use->request;
+    enum err e = totp_begin(request->services->config, pg, use->user_id, request->arena, &use->secret);
+    return e ? e : tell(pg, use, "user.mfa_begun", NULL);
+}
+
 enum err mfa_begin(struct request *request, struct response *response)
 {
     const struct services *services = request->services;
-    const char *email, *secret;
+    struct use use = {.request = request, .user_id = request->principal.user_id};
+    const char *email;
     enum err e = check_password(request, response, &email);
-    e = e ? e
-          : totp_begin(services->config, services->pg, request->principal.user_id, request->arena, &secret);
+    e = e ? e : pg_transaction(services->pg, begin, &use);
     if (e == ERR_CONFLICT) {
         return problem_say(&request->problem, e, "The account has a second factor already.");
     }
     if (e) {
         return e;
     }
-    const char *uri = totp_uri(request->arena, services->config->issuer, email, secret);
+    const char *uri = totp_uri(request->arena, services->config->issuer, email, use.secret);
     JSON_AUTO answer = json_object_new_object();
-    json_add_string(answer, "secret", secret);
+    json_add_string(answer, "secret", use.secret);
     json_add_string(answer, "otpauth_uri", uri);
     json_add_string(answer, "qr_svg", totp_qr_svg(request->arena, uri));
     response_json(response, 201, answer);
@@ -301,7 +316,7 @@ static enum err renew(struct pg *pg, void *argument)
     }
     use->verdict = TOTP_RIGHT;
     e = totp_make_recovery(use->request->services->config, pg, use->user_id, use->codes);
-    return e ? e : audit(pg, use, "user.recovery_codes_renewed");
+    return e ? e : tell(pg, use, "user.recovery_codes_renewed", "mfa_codes");
 }
 
 static enum err has_none(struct request *request)
@@ -325,18 +340,25 @@ enum err mfa_renew_recovery(struct request *request, struct response *response)
     return ERR_OK;
 }
 
-static enum err remove_of(struct request *request, struct response *response, int64_t user_id)
+static enum err remove_factor(struct pg *pg, void *argument)
 {
+    struct use *use = argument;
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
-    const struct audit_change change = {
-        .statement = &REMOVE, .params = &params, .action = "user.mfa_disabled", .kind = "user"};
-    pg_int(&params, user_id);
-    enum err e = audit_carry_out(request, &change, &result);
+    pg_int(&params, use->user_id);
+    enum err e = pg_query(pg, &REMOVE, &params, &result);
+    use->verdict = !e && PQntuples(result) > 0 ? TOTP_RIGHT : TOTP_NONE;
+    return e || use->verdict == TOTP_NONE ? e : tell(pg, use, "user.mfa_disabled", "mfa_off");
+}
+
+static enum err remove_of(struct request *request, struct response *response, int64_t user_id)
+{
+    struct use use = {.request = request, .user_id = user_id};
+    enum err e = pg_transaction(request->services->pg, remove_factor, &use);
     if (e) {
         return e;
     }
-    if (PQntuples(result) == 0) {
+    if (use.verdict == TOTP_NONE) {
         return has_none(request);
     }
     response_empty(response, 204);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "http/validate.h"
+#include "identity/audit.h"
 #include "identity/bearer.h"
 #include "identity/client.h"
 #include "identity/ratelimit.h"
@@ -20,9 +21,10 @@ static const struct pg_statement EMAIL = {"oauth_email",
                                           "WHERE s.id = $1::uuid AND u.id = $2 AND u.is_active"};
 static const struct pg_statement NAME = {"oauth_name", "SELECT name FROM services WHERE id = $1::uuid"};
 static const struct pg_statement REVOKE = {
-    "oauth_revoke", "INSERT INTO revocations (grant_id, revoked_at, expires_at) "
+    "oauth_revoke", "WITH revoked AS (INSERT INTO revocations (grant_id, revoked_at, expires_at) "
                     "VALUES ($1::uuid, clock_timestamp(), to_timestamp($2::bigint) + interval '15 minutes') "
-                    "ON CONFLICT DO NOTHING"};
+                    "ON CONFLICT DO NOTHING RETURNING grant_id) "
+                    "SELECT grant_id, jsonb_build_object('of', $3::text) FROM revoked"};
 
 /* ---- POST /token ---- */
 
@@ -239,9 +241,15 @@ static enum err check_owner(struct request *request, const struct client *client
 static enum err revoke_access_token(struct request *request, const struct client *client, const char *token)
 {
     struct token_claims claims;
-    char id[UUID_TEXT_SIZE];
+    char id[UUID_TEXT_SIZE], grant[UUID_TEXT_SIZE];
     struct pg_params params = {0};
+    PG_RESULT_AUTO revoked = NULL;
     bool good;
+    const struct audit_change change = {.statement = &REVOKE,
+                                        .params = &params,
+                                        .action = "token.revoked",
+                                        .kind = "token",
+                                        .detail_column = 1};
     enum err e = read_access_token(request, token, &claims, &good);
     if (e || !good) {
         return e;
@@ -249,8 +257,11 @@ static enum err revoke_access_token(struct request *request, const struct client
     uuid_format(claims.principal.token_id, id);
     pg_text(&params, id);
     pg_int(&params, claims.expires_s);
+    uuid_format(claims.principal.grant_id, grant);
+    pg_text(&params,
+            arena_printf(request->arena, "%s:%s", client->is_service ? "service" : "session", grant));
     e = check_owner(request, client, &claims.principal);
-    return e ? e : pg_query(request->services->pg, &REVOKE, &params, NULL);
+    return e ? e : audit_carry_out(request, &change, &revoked);
 }
 
 enum err oauth_revoke(struct request *request, struct response *response)

@@ -19,9 +19,21 @@ static const struct pg_statement OWNER = {
     "SELECT u.id, u.email, u.username, u.full_name FROM mail_tokens t JOIN users u ON u.id = t.user_id "
     "WHERE t.hash = $1::bytea AND t.purpose = $2 AND t.expires_at > now() AND u.is_active"};
 
+/* Who asks many times at once waits here, so that each sees what the one before counted. */
+static const struct pg_statement LOCK = {
+    "proof_lock", "SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || lower($2), 0))"};
+
 enum { OWNER_ID, OWNER_EMAIL, OWNER_USERNAME, OWNER_FULL_NAME };
 
 /* ---- sending ---- */
+
+static enum err lock(struct pg *pg, const char *purpose, const char *whose)
+{
+    struct pg_params params = {0};
+    pg_text(&params, purpose);
+    pg_text(&params, whose);
+    return pg_query(pg, &LOCK, &params, NULL);
+}
 
 static enum err send(struct request *request, struct pg *pg, const char *purpose, const char *email,
                      int64_t ttl_s, bool *ret_sent)
@@ -30,6 +42,8 @@ static enum err send(struct request *request, struct pg *pg, const char *purpose
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
     enum err e = mail_token_make(request->services->config, &token);
+    e = e ? e
+          : lock(pg, purpose, arena_printf(request->arena, "%lld", (long long)request->principal.user_id));
     mail_token_params(&token, &params);
     pg_int(&params, request->principal.user_id);
     pg_text(&params, purpose);
@@ -44,17 +58,35 @@ static enum err send(struct request *request, struct pg *pg, const char *purpose
 
 enum err proof_send_change(struct request *request, struct pg *pg, const char *email, bool *ret_sent)
 {
-    return send(request, pg, "change", email, PROOF_CHANGE_TTL_S, ret_sent);
+    enum err e = send(request, pg, "change", email, PROOF_CHANGE_TTL_S, ret_sent);
+    return e || !*ret_sent ? e : mail_notice(pg, request->principal.user_id, NULL, "change_asked");
+}
+
+static enum err send_verification(struct pg *pg, void *argument)
+{
+    bool sent;
+    return send(argument, pg, "verify", NULL, PROOF_VERIFY_TTL_S, &sent);
 }
 
 enum err proof_send_verification(struct request *request, struct response *response)
 {
-    bool sent;
-    enum err e = send(request, request->services->pg, "verify", NULL, PROOF_VERIFY_TTL_S, &sent);
+    enum err e = pg_transaction(request->services->pg, send_verification, request);
     if (!e) {
         response_empty(response, 202);
     }
     return e;
+}
+
+struct forgot {
+    const char *email;
+    const struct pg_params *params;
+};
+
+static enum err send_reset(struct pg *pg, void *argument)
+{
+    const struct forgot *forgot = argument;
+    enum err e = lock(pg, "reset", forgot->email);
+    return e ? e : pg_query(pg, &FORGOT, forgot->params, NULL);
 }
 
 enum err proof_forgot(struct request *request, struct response *response)
@@ -72,7 +104,8 @@ enum err proof_forgot(struct request *request, struct response *response)
     mail_token_params(&token, &params);
     pg_text(&params, email.text);
     pg_int(&params, PROOF_RESET_TTL_S);
-    e = pg_query(request->services->pg, &FORGOT, &params, NULL);
+    struct forgot forgot = {email.text, &params};
+    e = pg_transaction(request->services->pg, send_reset, &forgot);
     if (!e) {
         response_empty(response, 202);
     }

@@ -20,8 +20,8 @@ enum {
     PROOF_RESET_TTL_S = 3600,
 };
 
-/* Mail a token to the address that is to become the caller's. *ret_sent: false when five were sent this hour.
- */
+/* Mail a token to the address that is to become the caller's, and a notice to the present one, in a
+ * transaction of the caller's. *ret_sent: false when five were sent this hour. */
 enum err proof_send_change(struct request *request, struct pg *pg, const char *email, bool *ret_sent);
 
 /* POST /auth/address/verification: mail a token to the caller's own address. */

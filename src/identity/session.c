@@ -35,8 +35,10 @@ static const struct pg_statement OPEN = {
     "FROM users WHERE id = $7 AND is_active AND password_hash = $8 FOR SHARE "
     "RETURNING id"};
 static const struct pg_statement CROWD_OUT = {
-    "session_crowd_out", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 "
-                         "ORDER BY refreshed_at DESC, id DESC OFFSET 100)"};
+    "session_crowd_out",
+    "WITH gone AS (DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1 "
+    "ORDER BY refreshed_at DESC, id DESC OFFSET 100) RETURNING id) "
+    "SELECT $1, jsonb_build_object('sessions', count(*)) FROM gone HAVING count(*) > 0"};
 static const struct pg_statement LOGOUT = {
     "session_logout",
     "WITH gone AS (DELETE FROM sessions WHERE user_id = $1 AND CASE $3 WHEN 'local' THEN id = $2::uuid "
@@ -222,8 +224,14 @@ static enum err store_session(struct request *request, const char *hash, const P
     struct pg_params params = {0};
     struct pg_params of_user = {0};
     PG_RESULT_AUTO opened = NULL;
+    PG_RESULT_AUTO ended = NULL;
     const struct audit_change change = {
         .statement = &OPEN, .params = &params, .action = "session.opened", .kind = "session"};
+    const struct audit_change crowding_out = {.statement = &CROWD_OUT,
+                                              .params = &of_user,
+                                              .action = "session.crowded_out",
+                                              .kind = "user",
+                                              .detail_column = 1};
 
     session_read_user(request->arena, result, ret_user);
     enum err e = session_params(request, &params, &session);
@@ -235,7 +243,7 @@ static enum err store_session(struct request *request, const char *hash, const P
     if (*ret_good) {
         *ret_opened = session;
         pg_int(&of_user, ret_user->user_id);
-        (void)pg_query(request->services->pg, &CROWD_OUT, &of_user, NULL); /* the next login tries again */
+        (void)audit_carry_out(request, &crowding_out, &ended); /* the next login tries again */
     }
     return e;
 }

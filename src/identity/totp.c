@@ -214,7 +214,7 @@ enum err totp_use(const struct config *config, struct pg *pg, int64_t user_id, c
     } else if (readable && !begins) {
         e = use_recovery(config, pg, user_id, plain, &right);
     }
-    *ret_verdict = right ? TOTP_RIGHT : TOTP_WRONG;
+    *ret_verdict = step > 0 ? TOTP_RIGHT : right ? TOTP_RECOVERED : TOTP_WRONG;
     pg_int(&params, user_id);
     if (right) {
         pg_int(&params, (int64_t)step);

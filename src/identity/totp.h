@@ -32,11 +32,12 @@ enum {
 enum err totp_begin(const struct config *config, struct pg *pg, int64_t user_id, struct arena *arena,
                     const char **ret_secret);
 
-enum totp_verdict { TOTP_WRONG, TOTP_RIGHT, TOTP_WAIT, TOTP_NONE };
+enum totp_verdict { TOTP_WRONG, TOTP_RIGHT, TOTP_RECOVERED, TOTP_WAIT, TOTP_NONE };
 
 /* Use a code in a transaction of the caller's; `begins` asks for a key that does not count yet, and lets it
  * count. A code of six digits is one of the app, any other a recovery code; blanks and dashes do not matter.
- * With TOTP_WAIT *ret_wait_s tells for how long; with TOTP_NONE there is no such key. */
+ * TOTP_RECOVERED: that was a recovery code, which is spent now. With TOTP_WAIT *ret_wait_s tells for how
+ * long; with TOTP_NONE there is no such key. */
 enum err totp_use(const struct config *config, struct pg *pg, int64_t user_id, const char *code, bool begins,
                   enum totp_verdict *ret_verdict, int64_t *ret_wait_s);
 

@@ -133,6 +133,21 @@ enum err user_change_me(struct request *request, struct response *response)
     return e ? e : user_answer(request, response, request->principal.user_id);
 }
 
+/* Why a change was not made: there is no such account, or nobody could administer then. */
+static enum err explain_unchanged(struct request *request, int64_t id)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    pg_int(&params, id);
+    enum err e = pg_query(request->services->pg, &SHOW, &params, &row);
+    if (e) {
+        return e;
+    }
+    return PQntuples(row) == 0 ? no_such_user(request)
+                               : problem_say(&request->problem, ERR_CONFLICT,
+                                             "This is the last administrator; make another one first.");
+}
+
 enum err user_change(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
@@ -170,13 +185,14 @@ enum err user_change(struct request *request, struct response *response)
     pg_text(&params, values[FULL].text);
     const struct audit_change change = {.statement = &CHANGE,
                                         .params = &params,
+                                        .lock_admins = values[NEW_ROLE].present || values[ACTIVE].present,
                                         .lock_user_id = id,
                                         .action = "user.changed",
                                         .kind = "user",
                                         .detail_column = CHANGE_DETAIL};
     e = audit_carry_out(request, &change, &result);
     if (!e && PQntuples(result) == 0) {
-        return no_such_user(request);
+        return explain_unchanged(request, id);
     }
     return e ? e : user_answer(request, response, id);
 }

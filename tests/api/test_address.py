@@ -78,6 +78,15 @@ def test_five_mails_an_hour(stack, user):
             ("reset", 5), ("verify", 5)]
 
 
+def test_five_also_of_many_at_once(stack, user):
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda _: forget(stack, user.email), range(32)))
+        assert {answer.status for answer in pool.map(lambda _: user.post("/auth/address/verification"), range(32))} == {202}
+    assert stack.postgres.query(
+        "SELECT purpose, count(*) FROM mail_tokens WHERE user_id = %s GROUP BY 1 ORDER BY 1", user.id) == [
+            ("reset", 5), ("verify", 5)]
+
+
 @pytest.mark.parametrize("token", ["", "x", "tgm_", "tgm_" + "A" * 43, "tgm_" + "A" * 44, "x" * 255])
 @pytest.mark.parametrize("path", ["/auth/address/verify", "/auth/address/confirm", "/auth/password/reset"])
 def test_tokens_that_are_none(stack, path, token):
@@ -243,6 +252,21 @@ def test_the_same_address_is_no_change(stack, user):
     assert stack.postgres.value("SELECT count(*) FROM mail_tokens WHERE user_id = %s AND purpose = 'change'", user.id) == 0
 
 
+def test_setting_the_present_address_calls_a_change_off(stack, user):
+    address = f"{stack.unique('new')}@example.org"
+    assert change(user, address).status == 200
+    notice = mail_to(stack, user.email, "A new address was asked for")
+    assert address not in notice.get_content() and "token" not in notice.get_content()
+    assert change(user, user.email).status == 200
+    assert_invalid(stack.client.post("/auth/address/confirm", {
+        "token": token_in(mail_to(stack, address, "Confirm your new address"))}), token="wrong")
+
+
+def test_a_changed_password_is_told(stack, user):
+    assert user.put("/auth/profile", {"password": NEW_PASSWORD, "current_password": user.password}).status == 200
+    assert NEW_PASSWORD not in mail_to(stack, user.email, "Your password was changed").as_string()
+
+
 def test_too_many_new_addresses(stack, user):
     for _ in range(5):
         assert change(user, f"{stack.unique('new')}@example.org").status == 200
@@ -267,6 +291,7 @@ def test_without_confirmation(make_stack):
     address = f"{stack.unique('new')}@example.org"
     answer = change(user, address)
     assert answer.json()["email"] == address
+    assert address not in mail_to(stack, user.email, "Your address was changed").get_content()
     assert user.get("/users/me").json()["email_verified"] is False
 
 

@@ -178,6 +178,21 @@ def test_recovery_codes(guarded):
     assert guarded.login(renewed.json()["recovery_codes"][9]).status == 200
 
 
+def test_what_happens_to_it_is_told(stack, guarded):
+    user = guarded.user
+    assert guarded.login(guarded.recovery[0]).status == 200
+    assert user.post("/auth/mfa/recovery-codes", {"current_password": user.password}).status == 200
+    assert user.post("/auth/mfa/disable", {"current_password": user.password}).status == 204
+    said = [row[0] for row in stack.postgres.query(
+        "SELECT action FROM audit_log WHERE subject = %s AND action <> 'user.registered' ORDER BY id", f"user:{user.id}")]
+    assert said == ["user.mfa_begun", "user.mfa_enabled", "user.recovery_code_used", "user.recovery_codes_renewed", "user.mfa_disabled"]
+    wait_for(lambda: len(stack.mails(user.email)) == 5, what="four notices")
+    assert [mail["Subject"] for mail in stack.mails(user.email)] == [
+        "Confirm your address", "A second factor was switched on", "A recovery code was used", "New recovery codes were made",
+        "The second factor was switched off"]
+    assert not any(code in mail.as_string() for mail in stack.mails(user.email) for code in [*guarded.recovery, guarded.secret])
+
+
 def test_a_code_of_another_account(stack, guarded):
     other = Guarded(stack.new_user())
     assert_invalid(guarded.login(other.recovery[0]), code="wrong")

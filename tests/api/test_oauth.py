@@ -249,6 +249,9 @@ def test_revoking(stack, user, service):
     assert send(stack, REVOKE, token=access, token_type_hint="refresh_token").status == 200
     wait_for(lambda: stack.client.get("/auth/verify", token=access).status == 401, 1, what="the revocation")
     assert not service.introspect(access)["active"]
+    claims = tokens.claims_of(access)
+    assert stack.postgres.query("SELECT action, detail->>'of' FROM audit_log WHERE subject = %s", f"token:{claims['jti']}") == [
+        ("token.revoked", f"session:{claims['sid']}")]
     answer = send(stack, TOKEN, grant_type="refresh_token", refresh_token=refresh).json()
     access = answer["access_token"]
     assert stack.client.get("/auth/verify", token=access).status == 200

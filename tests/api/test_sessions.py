@@ -76,6 +76,8 @@ def test_a_hundred_at_the_most(stack, user):
     assert len(items) == 100
     assert {session_of(user), session_of(newest)} <= {item["id"] for item in items}
     assert stack.postgres.value("SELECT count(*) FROM sessions WHERE user_id = %s", user.id) == 100
+    assert stack.postgres.query("SELECT detail->'sessions' FROM audit_log WHERE subject = %s AND action = 'session.crowded_out'",
+                                f"user:{user.id}") == [(7,)]
 
 
 # ---- ending them ----

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accounts as administrators, services and their owners see them."""
+import concurrent.futures
+import contextlib
+
 import pytest
 
 from env.oauth import Service
@@ -127,6 +130,49 @@ def test_roles_count_at_once(stack, user, admin):
     assert admin.request("PATCH", f"/users/{admin.id}", {"full_name": "Root"}).status == 200
     assert user.request("PATCH", f"/users/{admin.id}", {"role": "user"}).status == 200
     assert_problem(admin.get("/users"), 403)
+
+
+def alone(stack, *admins):
+    """Nobody else may administer."""
+    stack.postgres.query("UPDATE users SET role = 'user' WHERE NOT id = ANY(%s)", [admin.id for admin in admins])
+
+
+def test_the_last_administrator_stays(stack, user, admin):
+    alone(stack, admin)
+    answer = admin.delete(f"/users/{admin.id}")
+    assert_problem(answer, 409)
+    assert "last administrator" in answer.json()["detail"]
+    assert admin.request("PATCH", f"/users/{user.id}", {"role": "admin"}).status == 200
+    assert admin.request("PATCH", f"/users/{user.id}", {"is_active": False}).status == 200
+    assert_problem(admin.delete(f"/users/{admin.id}"), 409)  # the other one cannot log in
+    assert admin.request("PATCH", f"/users/{user.id}", {"is_active": True}).status == 200
+    assert admin.delete(f"/users/{admin.id}").status == 204
+
+
+@pytest.mark.parametrize("way", ["role", "is_active", "delete"])
+def test_two_administrators_against_each_other(stack, admin, way):
+    other = stack.new_user()
+    assert admin.request("PATCH", f"/users/{other.id}", {"role": "admin"}).status == 200
+    alone(stack, admin, other)
+
+    def remove(pair):
+        who, whom = pair
+        if way == "delete":
+            return who.delete(f"/users/{whom.id}").status
+        return who.request("PATCH", f"/users/{whom.id}", {way: {"role": "user", "is_active": False}[way]}).status
+
+    waiting = ("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'tallygate'")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with contextlib.closing(stack.postgres.connect()) as holder, holder.cursor() as cursor:
+            holder.autocommit = False
+            cursor.execute("SELECT FROM users WHERE id = ANY(%s) FOR UPDATE", ([admin.id, other.id],))
+            answers = [pool.submit(remove, pair) for pair in ((admin, other), (other, admin))]
+            try:
+                wait_for(lambda: stack.postgres.value(waiting) == 2, what="both to be under way")
+            finally:
+                holder.rollback()
+        assert sorted(answer.result() for answer in answers) in ([200, 409], [204, 409])
+    assert stack.postgres.value("SELECT count(*) FROM users WHERE role = 'admin' AND is_active") == 1
 
 
 @pytest.mark.parametrize("body, wrong", [

@@ -197,15 +197,15 @@ static void bodies_that_are_no_json_are_told_with_their_place(void **state)
     arena_free(&arena);
 }
 
-static void addresses_follow_the_rule_of_html(void **state)
+static void addresses_can_be_mailed_to(void **state)
 {
     static const char *const GOOD[] = {
-        "a@b",  "ann@example.org", "a.b+c_d-e@ex-ample.co.uk", "!#$%&'*+/=?^_`{|}~-@x.y", "1@2.3", "A@B.C",
-        ".a.@b"};
-    static const char *const BAD[] = {"",           "a",      "@",     "a@",      "@b",          "a@b.",
-                                      "a@.b",       "a@b..c", "a b@c", "a@b c",   "a@-b",        "a@b-",
-                                      "a@b_c",      "a@@b",   "a@b@c", "\"a\"@b", "a@[1.2.3.4]", "\xc3\xa4@b",
-                                      "a@\xc3\xa4", "a,b@c",  "a@b\n", "<a@b>"};
+        "a@b",   "ann@example.org", "a.b+c_d-e@ex-ample.co.uk", "!#$%&'*+/=?^_`{|}~-@x.y", "1@2.3",
+        "A@B.C", "a.b.c@d"};
+    static const char *const BAD[] = {
+        "",           "a",     "@",     "a@",    "@b",   "a@b.",  "a@.b",    "a@b..c",      "a b@c",
+        "a@b c",      "a@-b",  "a@b-",  "a@b_c", "a@@b", "a@b@c", "\"a\"@b", "a@[1.2.3.4]", "\xc3\xa4@b",
+        "a@\xc3\xa4", "a,b@c", "a@b\n", "<a@b>", ".a@b", "a.@b",  "a..b@c",  ".@a"};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(GOOD); i++) {
         if (validate_email(GOOD[i], strlen(GOOD[i]))) {
@@ -243,7 +243,7 @@ int main(void)
         cmocka_unit_test(values_are_handed_over),
         cmocka_unit_test(query_strings_are_checked_alike),
         cmocka_unit_test(bodies_that_are_no_json_are_told_with_their_place),
-        cmocka_unit_test(addresses_follow_the_rule_of_html),
+        cmocka_unit_test(addresses_can_be_mailed_to),
     };
     return RUN(tests);
 }

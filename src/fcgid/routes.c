@@ -74,7 +74,7 @@ const struct route ROUTES[] = {
     {"POST",   "/auth/address/confirm",           PUBLIC, LOGIN,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    proof_confirm},
 
     {"GET",    "/auth/mfa",                       USER,   CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    mfa_show},
-    {"POST",   "/auth/mfa/totp",                  USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ONCE,              mfa_begin},
+    {"POST",   "/auth/mfa/totp",                  USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_begin},
     {"POST",   "/auth/mfa/totp/confirm",          USER,   CALLS,  0,          POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    mfa_confirm},
     {"POST",   "/auth/mfa/recovery-codes",        USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_renew_recovery},
     {"POST",   "/auth/mfa/disable",               USER,   CALLS,  0,          POOL_AUTH,   FORM_MAX,             ROUTE_NO_STORE,    mfa_disable},

@@ -190,15 +190,11 @@ static enum err check_current(struct request *request, const struct value *curre
 enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, CURRENT, PROFILE_FIELDS };
 
 enum err account_check_password(struct request *request, struct response *response,
-                                const struct value *current, const char **ret_email)
+                                const struct value *current)
 {
     PG_RESULT_AUTO result = NULL;
     enum err e = load_profile(request, response, &result);
-    e = e ? e : check_current(request, current, result);
-    if (!e) {
-        *ret_email = arena_strdup(request->arena, pg_get_text(result, 0, COLUMN_EMAIL));
-    }
-    return e;
+    return e ? e : check_current(request, current, result);
 }
 
 static bool differs(const struct value *email, const PGresult *profile)

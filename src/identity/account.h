@@ -23,10 +23,9 @@ enum { ACCOUNT_USERNAME_MAX = 64, ACCOUNT_FULL_NAME_MAX = 200 }; /* characters *
 
 /* POST /auth/register */
 enum err account_register(struct request *request, struct response *response);
-/* Whether `current` is the caller's password: ERR_FORBIDDEN when not. *ret_email is the account's, in the
- * arena. */
+/* Whether `current` is the caller's password: ERR_FORBIDDEN when not. */
 enum err account_check_password(struct request *request, struct response *response,
-                                const struct value *current, const char **ret_email);
+                                const struct value *current);
 
 /* GET and PUT /auth/profile */
 enum err account_profile(struct request *request, struct response *response);

@@ -10,6 +10,7 @@
 #include "http/validate.h"
 #include "identity/account.h"
 #include "identity/audit.h"
+#include "identity/idempotency.h"
 #include "identity/mail.h"
 #include "identity/session.h"
 #include "identity/totp.h"
@@ -113,6 +114,7 @@ struct use {
     int64_t wait_s;
     char codes[TOTP_RECOVERY_CODES][TOTP_RECOVERY_SIZE]; /* with `begins` */
     const char *secret;                                  /* of a key that was just made */
+    const char *email;                                   /* of its account */
 };
 
 /* `notice` is the mail that tells the account; NULL: none. */
@@ -230,44 +232,51 @@ enum err mfa_show(struct request *request, struct response *response)
     return ERR_OK;
 }
 
-/* The body {current_password}, which must be right. *ret_email lives in the arena. */
-static enum err check_password(struct request *request, struct response *response, const char **ret_email)
+/* The body {current_password}, which must be right. */
+static enum err check_password(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {{"current_password", FIELD_STRING, FIELD_REQUIRED, 1, 1024, NULL}};
     struct value value;
     JSON_AUTO body = NULL;
     enum err e = validate_body(request, FIELDS, 1, &body, &value);
-    return e ? e : account_check_password(request, response, &value, ret_email);
+    return e ? e : account_check_password(request, response, &value);
 }
 
 static enum err begin(struct pg *pg, void *argument)
 {
     struct use *use = argument;
     struct request *request = use->request;
-    enum err e = totp_begin(request->services->config, pg, use->user_id, request->arena, &use->secret);
+    enum err e =
+        totp_begin(request->services->config, pg, use->user_id, request->arena, &use->secret, &use->email);
     return e ? e : tell(pg, use, "user.mfa_begun", NULL);
 }
 
-enum err mfa_begin(struct request *request, struct response *response)
+static enum err make_key(struct request *request, struct response *response)
 {
     const struct services *services = request->services;
     struct use use = {.request = request, .user_id = request->principal.user_id};
-    const char *email;
-    enum err e = check_password(request, response, &email);
-    e = e ? e : pg_transaction(services->pg, begin, &use);
+    enum err e = pg_transaction(services->pg, begin, &use);
     if (e == ERR_CONFLICT) {
         return problem_say(&request->problem, e, "The account has a second factor already.");
     }
     if (e) {
         return e;
     }
-    const char *uri = totp_uri(request->arena, services->config->issuer, email, use.secret);
+    const char *uri = totp_uri(request->arena, services->config->issuer, use.email, use.secret);
     JSON_AUTO answer = json_object_new_object();
     json_add_string(answer, "secret", use.secret);
     json_add_string(answer, "otpauth_uri", uri);
     json_add_string(answer, "qr_svg", totp_qr_svg(request->arena, uri));
     response_json(response, 201, answer);
     return ERR_OK;
+}
+
+/* The password is judged before the key's transaction, which a wrong one would roll back: then the attempt
+ * would be neither counted nor noted. */
+enum err mfa_begin(struct request *request, struct response *response)
+{
+    enum err e = check_password(request, response);
+    return e ? e : idempotency_run(request, response, make_key);
 }
 
 static void answer_codes(struct response *response, char codes[TOTP_RECOVERY_CODES][TOTP_RECOVERY_SIZE])
@@ -327,8 +336,7 @@ static enum err has_none(struct request *request)
 enum err mfa_renew_recovery(struct request *request, struct response *response)
 {
     struct use use = {.request = request, .user_id = request->principal.user_id};
-    const char *email;
-    enum err e = check_password(request, response, &email);
+    enum err e = check_password(request, response);
     e = e ? e : pg_transaction(request->services->pg, renew, &use);
     if (e) {
         return e;
@@ -367,8 +375,7 @@ static enum err remove_of(struct request *request, struct response *response, in
 
 enum err mfa_disable(struct request *request, struct response *response)
 {
-    const char *email;
-    enum err e = check_password(request, response, &email);
+    enum err e = check_password(request, response);
     return e ? e : remove_of(request, response, request->principal.user_id);
 }
 

@@ -28,7 +28,7 @@ static const struct pg_statement BEGIN = {
     "totp_begin",
     "INSERT INTO totp AS t (user_id, sealed) VALUES ($1, $2::bytea) ON CONFLICT (user_id) DO UPDATE "
     "SET sealed = excluded.sealed, created_at = now(), last_step = 0, failures = 0 WHERE t.confirmed_at IS NULL "
-    "RETURNING user_id"};
+    "RETURNING (SELECT email FROM users u WHERE u.id = t.user_id)"};
 static const struct pg_statement LOAD = {
     "totp_load",
     "SELECT encode(sealed, 'hex'), last_step, ceil(extract(epoch FROM wait_until - now()))::bigint, "
@@ -56,7 +56,7 @@ static void make_label(int64_t user_id, char ret_label[LABEL_SIZE])
 /* ---- keys ---- */
 
 enum err totp_begin(const struct config *config, struct pg *pg, int64_t user_id, struct arena *arena,
-                    const char **ret_secret)
+                    const char **ret_secret, const char **ret_email)
 {
     uint8_t key[TOTP_KEY_SIZE], seal_key[CRYPTO_KEY_SIZE], sealed[SEALED_SIZE];
     char label[LABEL_SIZE];
@@ -79,6 +79,7 @@ enum err totp_begin(const struct config *config, struct pg *pg, int64_t user_id,
     }
     if (!e) {
         *ret_secret = arena_strdup(arena, base32);
+        *ret_email = arena_strdup(arena, pg_get_text(result, 0, 0));
     }
     free(base32);
     return e;

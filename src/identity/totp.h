@@ -28,9 +28,10 @@ enum {
 };
 
 /* A key for `user_id` that counts once a code of it was given; it replaces one that never did. *ret_secret is
- * the key in base32, in the arena. ERR_CONFLICT when the account has a second factor already. */
+ * the key in base32, *ret_email the account's address, both in the arena. ERR_CONFLICT when the account has a
+ * second factor already. */
 enum err totp_begin(const struct config *config, struct pg *pg, int64_t user_id, struct arena *arena,
-                    const char **ret_secret);
+                    const char **ret_secret, const char **ret_email);
 
 enum totp_verdict { TOTP_WRONG, TOTP_RIGHT, TOTP_RECOVERED, TOTP_WAIT, TOTP_NONE };
 

@@ -113,6 +113,14 @@ def test_guessing_with_a_stolen_session(slow, victim):
     assert victim.post("/auth/mfa/totp", {"current_password": victim.password}).status == 201
 
 
+def test_guessing_under_idempotency_keys(slow, victim):
+    """What a request makes is stored with its key, or not at all; a wrong guess counts all the same."""
+    guess = lambda n: victim.post("/auth/mfa/totp", {"current_password": f"guess {n}"}, headers={"Idempotency-Key": f"guess-{n}"})
+    assert [guess(n).status for n in range(6)] == [403] * 5 + [429]
+    assert slow.postgres.value("SELECT count(*) FROM audit_log WHERE subject = %s AND action = 'user.password_refused'",
+                               f"user:{victim.id}") == 5
+
+
 def test_the_other_door(slow, victim):
     for _ in range(5):
         answer = send(slow, TOKEN, grant_type="password", username=victim.email, password="wrong")

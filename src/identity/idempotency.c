@@ -6,6 +6,7 @@
 enum { KEY_MAX = 255, ANSWER_MAX = 64 * 1024 };
 
 static const char PURPOSE[] = "tallygate idempotency answers v1";
+static const char PURPOSE_BODY[] = "tallygate idempotency bodies v1";
 
 /* The lock lasts as long as the transaction of who is first. */
 static const struct pg_statement LOCK = {
@@ -162,10 +163,12 @@ static enum err carry_out(struct pg *pg, void *argument)
     return e || attempt->response->status >= 300 ? e : keep_answer(pg, attempt);
 }
 
-static void hash_all(struct attempt *attempt, const char *key)
+/* Of the body there may be a password, of which no quick hash may lie about: it takes the master secret. */
+static enum err hash_all(struct attempt *attempt, const char *key)
 {
     const struct request *request = attempt->request;
-    uint8_t digest[CRYPTO_SHA256_SIZE];
+    const struct config *config = request->services->config;
+    uint8_t digest[CRYPTO_SHA256_SIZE], secret[CRYPTO_KEY_SIZE];
     const char *head = arena_printf(request->arena, "%s %s ", request->method, request->route->pattern);
     size_t head_length = strlen(head);
     char *whole = arena_alloc(request->arena, head_length + strlen(request->path) + 1 + request->body_length);
@@ -173,11 +176,16 @@ static void hash_all(struct attempt *attempt, const char *key)
     memcpy(whole + head_length, request->path, strlen(request->path));
     whole[head_length + strlen(request->path)] = ' ';
     memcpy(whole + head_length + strlen(request->path) + 1, request->body, request->body_length);
-    crypto_sha256(whole, head_length + strlen(request->path) + 1 + request->body_length, attempt->body_hash);
+    bool made =
+        crypto_derive(config->secret, config->secret_length, PURPOSE_BODY, secret) &&
+        crypto_hmac_sha256(secret, whole, head_length + strlen(request->path) + 1 + request->body_length,
+                           attempt->body_hash);
+    crypto_wipe(secret, sizeof(secret));
     crypto_sha256(key, strlen(key), attempt->key_hash);
     const char *label = arena_printf(request->arena, "%s %s", attempt->owner, key);
     crypto_sha256(label, strlen(label), digest);
     crypto_hex(digest, sizeof(digest), attempt->label);
+    return made ? ERR_OK : ERR_INTERNAL;
 }
 
 enum err idempotency_run(struct request *request, struct response *response, route_handler *handler)
@@ -194,8 +202,8 @@ enum err idempotency_run(struct request *request, struct response *response, rou
     }
     struct attempt attempt = {
         .request = request, .response = response, .handler = handler, .owner = owner_of(request)};
-    hash_all(&attempt, key);
-    return pg_transaction(request->services->pg, carry_out, &attempt);
+    enum err e = hash_all(&attempt, key);
+    return e ? e : pg_transaction(request->services->pg, carry_out, &attempt);
 }
 
 enum err idempotency_prune(struct pg *pg, bool *ret_more)

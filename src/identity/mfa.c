@@ -31,6 +31,7 @@ static const struct pg_statement STATE = {
     "mfa_state",
     "SELECT confirmed_at IS NOT NULL, (SELECT count(*) FROM recovery_codes r WHERE r.user_id = t.user_id) "
     "FROM totp t WHERE user_id = $1"};
+static const struct pg_statement LOCK = {"mfa_lock", "SELECT FROM totp WHERE user_id = $1 FOR UPDATE"};
 static const struct pg_statement REMOVE = {"mfa_remove",
                                            "WITH codes AS (DELETE FROM recovery_codes WHERE user_id = $1) "
                                            "DELETE FROM totp WHERE user_id = $1 RETURNING user_id"};
@@ -318,7 +319,8 @@ static enum err renew(struct pg *pg, void *argument)
     struct pg_params params = {0};
     PG_RESULT_AUTO state = NULL;
     pg_int(&params, use->user_id);
-    enum err e = pg_query(pg, &STATE, &params, &state);
+    enum err e = pg_query(pg, &LOCK, &params, NULL); /* or two at once would leave both their codes */
+    e = e ? e : pg_query(pg, &STATE, &params, &state);
     if (e || PQntuples(state) == 0 || !pg_get_bool(state, 0, 0)) {
         use->verdict = TOTP_NONE;
         return e;

@@ -168,6 +168,20 @@ enum err session_answer(struct request *request, struct response *response, int 
     return ERR_OK;
 }
 
+/* The hash that another login stored while this one made its own, when it is of the same password. */
+static const char *hash_of_another(struct request *request, int64_t user_id, const char *password,
+                                   const char *old_hash)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    pg_int(&params, user_id);
+    if (pg_query(request->services->pg, &BY_ID, &params, &row) != ERR_OK || PQntuples(row) == 0 ||
+        !password_matches(request->services->hasher, password, pg_get_text(row, 0, COLUMN_HASH))) {
+        return old_hash;
+    }
+    return arena_strdup(request->arena, pg_get_text(row, 0, COLUMN_HASH));
+}
+
 /* Store a stronger hash when the cost was raised since, and tell the one that is stored then. Failing
  * to is no reason to refuse: the next login tries again. */
 static const char *rehash(struct request *request, int64_t user_id, const char *password,
@@ -185,7 +199,10 @@ static const char *rehash(struct request *request, int64_t user_id, const char *
     pg_text(&params, hash);
     pg_text(&params, old_hash);
     enum err e = pg_query(services->pg, &REHASH, &params, &result);
-    return !e && PQntuples(result) ? arena_strdup(request->arena, hash) : old_hash;
+    if (!e && PQntuples(result) == 0) {
+        return hash_of_another(request, user_id, password, old_hash);
+    }
+    return e ? old_hash : arena_strdup(request->arena, hash);
 }
 
 /* One answer for every reason, so that it tells nobody which addresses exist. */
@@ -262,7 +279,7 @@ static enum err note_failure(struct request *request, const PGresult *result)
  * account that throttle_begin() counts apart. */
 static bool is_ascii(const char *text)
 {
-    while (*text > 0) {
+    while (*text && (unsigned char)*text < 0x80) {
         text++;
     }
     return !*text;

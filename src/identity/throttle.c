@@ -6,6 +6,8 @@
 
 #include "queries.h"
 
+enum { TRIES = 8 }; /* of one attempt to be counted among others */
+
 static const struct pg_statement BEGIN = {"throttle_begin", sql_throttle_begin};
 static const struct pg_statement END = {"throttle_end", sql_throttle_end};
 static const struct pg_statement PRUNE = {
@@ -26,16 +28,31 @@ static void fill_params(struct request *request, const char *email, struct pg_pa
     pg_text(params, request_variable(request, "REMOTE_ADDR"));
 }
 
+/* *ret_raced: another attempt was counted meanwhile, and this one not. */
+static enum err count(struct request *request, const struct pg_params *params, int64_t *ret_wait_s,
+                      bool *ret_raced)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = pg_query(request->services->pg, &BEGIN, params, &result);
+    *ret_raced = !e && !pg_get_text(result, 0, 0);
+    *ret_wait_s = e || *ret_raced ? 0 : pg_get_int(result, 0, 0);
+    return e;
+}
+
 enum err throttle_begin(struct request *request, const char *email)
 {
     struct pg_params params = {0};
-    PG_RESULT_AUTO result = NULL;
+    int64_t wait_s;
+    bool raced;
     if (!request->services->config->login_delays) {
         return ERR_OK;
     }
     fill_params(request, email, &params);
-    enum err e = pg_query(request->services->pg, &BEGIN, &params, &result);
-    int64_t wait_s = e ? 0 : pg_get_int(result, 0, 0);
+    enum err e = count(request, &params, &wait_s, &raced);
+    for (int i = 1; raced && i < TRIES; i++) {
+        e = count(request, &params, &wait_s, &raced);
+    }
+    wait_s = raced ? 1 : wait_s;
     if (wait_s > 0) {
         request->problem.retry_after_s = wait_s;
         return problem_say(&request->problem, ERR_TOO_MANY,

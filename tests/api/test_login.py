@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """POST /auth/login"""
+import concurrent.futures
 import json
 
 import pytest
@@ -139,6 +140,18 @@ def test_rehash_when_the_cost_was_raised(make_stack):
     stack.up(bcrypt_cost=5)
     user.login()
     assert stored_cost(stack, user) == "$2b$06$", "a lowered cost must weaken nobody"
+
+
+def test_two_logins_that_both_store_a_stronger_hash(make_stack):
+    stack = make_stack(bcrypt_cost=4)
+    user = stack.new_user()
+    stack.down()
+    stack.up(bcrypt_cost=6)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with stack.postgres.held("SELECT FROM users WHERE id = %s FOR UPDATE", user.id, until=2):
+            answers = [pool.submit(login, stack, user.email, user.password) for _ in range(2)]
+        assert [answer.result().status for answer in answers] == [200, 200]
+    assert stored_cost(stack, user) == "$2b$06$"
 
 
 def test_a_login_makes_a_session_of_its_own(stack, user):

@@ -178,6 +178,16 @@ def test_recovery_codes(guarded):
     assert guarded.login(renewed.json()["recovery_codes"][9]).status == 200
 
 
+def test_two_sets_of_codes_at_once(stack, guarded):
+    stack.postgres.query("DELETE FROM recovery_codes WHERE user_id = %s", guarded.user.id)
+    renew = lambda _: guarded.user.post("/auth/mfa/recovery-codes", {"current_password": guarded.user.password})
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with stack.postgres.held("SELECT FROM totp WHERE user_id = %s FOR UPDATE", guarded.user.id, until=2):
+            answers = [pool.submit(renew, n) for n in range(2)]
+        assert [answer.result().status for answer in answers] == [200, 200]
+    assert guarded.user.get("/auth/mfa").json()["recovery_codes_left"] == 10
+
+
 def test_what_happens_to_it_is_told(stack, guarded):
     user = guarded.user
     assert guarded.login(guarded.recovery[0]).status == 200

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Growing delays for those who guess passwords, and nobody else."""
+import concurrent.futures
+
 import pytest
 
 from env.oauth import TOKEN, send
@@ -46,6 +48,17 @@ def test_the_delay_grows_and_waiting_gets_through(slow, victim):
     for _ in range(4):
         assert_problem(login(slow, victim.email), 401)
     assert login(slow, victim.email, victim.password).status == 200
+
+
+def test_of_many_at_once_one_goes_on(slow, victim):
+    slow.postgres.query("DELETE FROM login_attempts")
+    for _ in range(6):
+        login(slow, victim.email)
+    age(slow, 3600)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with slow.postgres.held("SELECT FROM login_attempts FOR UPDATE", until=2):
+            answers = [pool.submit(login, slow, victim.email) for _ in range(4)]
+        assert sorted(answer.result().status for answer in answers) == [401, 429, 429, 429]
 
 
 def test_the_longest_delay(slow, victim):

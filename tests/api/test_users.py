@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accounts as administrators, services and their owners see them."""
 import concurrent.futures
-import contextlib
 
 import pytest
 
@@ -161,16 +160,9 @@ def test_two_administrators_against_each_other(stack, admin, way):
             return who.delete(f"/users/{whom.id}").status
         return who.request("PATCH", f"/users/{whom.id}", {way: {"role": "user", "is_active": False}[way]}).status
 
-    waiting = ("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'tallygate'")
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        with contextlib.closing(stack.postgres.connect()) as holder, holder.cursor() as cursor:
-            holder.autocommit = False
-            cursor.execute("SELECT FROM users WHERE id = ANY(%s) FOR UPDATE", ([admin.id, other.id],))
+        with stack.postgres.held("SELECT FROM users WHERE id = ANY(%s) FOR UPDATE", [admin.id, other.id], until=2):
             answers = [pool.submit(remove, pair) for pair in ((admin, other), (other, admin))]
-            try:
-                wait_for(lambda: stack.postgres.value(waiting) == 2, what="both to be under way")
-            finally:
-                holder.rollback()
         assert sorted(answer.result() for answer in answers) in ([200, 409], [204, 409])
     assert stack.postgres.value("SELECT count(*) FROM users WHERE role = 'admin' AND is_active") == 1
 

@@ -3,6 +3,7 @@
 
 Process ids are those that dev/up recorded in DIR/run/<service>.pid.
 """
+import contextlib
 import json
 import os
 import signal
@@ -100,6 +101,19 @@ class Postgres(Server):
         """The first column of the first row; None when there is none."""
         rows = self.query(sql, *params, **more)
         return rows[0][0] if rows else None
+
+    @contextlib.contextmanager
+    def held(self, sql, *params, until):
+        """A transaction with this statement stays open until so many of the service's statements wait for a lock."""
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'tallygate'"
+        with contextlib.closing(self.connect()) as holder, holder.cursor() as cursor:
+            holder.autocommit = False
+            cursor.execute(sql, params or None)
+            try:
+                yield
+                wait_for(lambda: self.value(waiting, database="postgres", user="postgres") >= until, what=f"{until} to wait")
+            finally:
+                holder.rollback()
 
     def make_database(self, name):
         """An empty database of its own; returns its connection string."""

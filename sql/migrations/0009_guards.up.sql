@@ -9,6 +9,12 @@ CREATE FUNCTION is_last_admin(who bigint) RETURNS boolean LANGUAGE sql STABLE AS
        AND NOT EXISTS (SELECT FROM users WHERE role = 'admin' AND is_active AND id <> who)
 $$;
 
+-- The costliest of the stored hashes: to check one of those must not take longer than to find no account.
+CREATE INDEX users_password_cost ON users (substr(password_hash, 5, 2)) WHERE password_hash LIKE '$2b$__$%';
+
+-- What was mailed to an address lately.
+CREATE INDEX outbox_to ON outbox (lower(payload->>'to'), created_at) WHERE topic = 'mail';
+
 -- For how long who failed to log in must wait, by a row of login_attempts; not above zero: they need not. An account has five attempts
 -- from one network, then each must wait twice as long as the one before, 15 minutes at the most. All accounts together have thirty,
 -- and wait a minute at the most. What was tried last a day ago is forgotten.

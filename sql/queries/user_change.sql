@@ -8,7 +8,7 @@ WITH before AS (
     SET role = coalesce($2, role), is_active = coalesce($3::boolean, is_active),
         username = CASE WHEN $4::boolean THEN $5 ELSE username END,
         full_name = CASE WHEN $6::boolean THEN $7 ELSE full_name END, updated_at = now()
-    WHERE id = $1::bigint AND NOT (($2 = 'user' OR NOT $3::boolean) AND is_last_admin(id))
+    WHERE id = $1::bigint AND NOT (($2 = 'user' OR NOT $3::boolean) IS TRUE AND is_last_admin(id))
     RETURNING id, role, is_active, username, full_name
 )
 SELECT changed.id, jsonb_build_object('before', to_jsonb(before) - 'id', 'after', to_jsonb(changed) - 'id')

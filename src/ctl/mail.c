@@ -13,22 +13,32 @@
 
 enum { LOOK_EVERY_MS = 250 };
 
+static void tell_sealed(int64_t count)
+{
+    fprintf(stderr, "tallygatectl: %" PRId64 " mails wait on: they were sealed with another master secret\n",
+            count);
+}
+
 static int write_once(struct ctl *ctl, const char *directory)
 {
-    int64_t count;
-    if (mail_write(ctl->config, ctl->pg, directory, &count) != ERR_OK) {
+    struct mail_written written;
+    if (mail_write(ctl->config, ctl->pg, directory, &written) != ERR_OK) {
         fputs("tallygatectl: mail write: not all was written; see the line above\n", stderr);
         return CTL_FAILED;
     }
-    printf("wrote %" PRId64 " mails\n", count);
-    return CTL_OK;
+    printf("wrote %" PRId64 " mails\n", written.count);
+    if (written.sealed) {
+        tell_sealed(written.sealed);
+    }
+    return written.sealed ? CTL_FAILED : CTL_OK;
 }
 
 /* Until SIGTERM or SIGINT. What fails is tried again, as the database may come back. */
 static int follow(struct ctl *ctl, const char *directory)
 {
     sigset_t stop;
-    int64_t count;
+    struct mail_written written;
+    int64_t told = 0;
     sigemptyset(&stop);
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
@@ -36,7 +46,10 @@ static int follow(struct ctl *ctl, const char *directory)
     int fd = signalfd(-1, &stop, SFD_CLOEXEC);
     struct pollfd stopped = {.fd = fd, .events = POLLIN};
     do {
-        (void)mail_write(ctl->config, ctl->pg, directory, &count);
+        if (mail_write(ctl->config, ctl->pg, directory, &written) == ERR_OK && written.sealed > told) {
+            tell_sealed(written.sealed);
+            told = written.sealed;
+        }
     } while (poll(&stopped, 1, LOOK_EVERY_MS) == 0);
     close(fd);
     return CTL_OK;

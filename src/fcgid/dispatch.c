@@ -117,6 +117,7 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
         return body;
     }
     enum err e = route->access == ACCESS_PUBLIC ? ERR_OK : bearer_authenticate(request, response);
+    e = e ? e : ratelimit_apply(request, response); /* before anything that asks the database */
     if (!e && (route->access & ACCESS_ADMIN) && request->principal.kind == PRINCIPAL_USER) {
         e = user_check_admin(request, response);
     }
@@ -124,7 +125,6 @@ static enum err serve(struct dispatcher *dispatcher, enum err found, const char 
         e = route->flags & ROUTE_IN_PATH ? workspace_enter_path(request, response)
                                          : workspace_enter(request, response);
     }
-    e = e ? e : ratelimit_apply(request, response);
     if (e) {
         return e;
     }

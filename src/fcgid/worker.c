@@ -45,9 +45,11 @@
 #include "fcgid/dispatch.h"
 #include "fcgid/routes.h"
 #include "fcgid/seats.h"
+#include "identity/apikey.h"
 #include "identity/idempotency.h"
 #include "identity/keyring.h"
 #include "identity/mail.h"
+#include "identity/member.h"
 #include "identity/password.h"
 #include "identity/ratelimit.h"
 #include "identity/revocations.h"
@@ -242,6 +244,11 @@ static void check_schema(struct housekeeping *state)
     }
 }
 
+/* What drops some of what is over; *ret_more: there may be others. */
+static enum err (*const PRUNES[])(struct pg *pg, bool *ret_more) = {
+    session_prune, mail_prune, throttle_prune, idempotency_prune, invitation_prune, apikey_prune,
+};
+
 static void keep_house(struct worker *worker, struct housekeeping *state)
 {
     int64_t now_us = clock_monotonic_us();
@@ -260,12 +267,13 @@ static void keep_house(struct worker *worker, struct housekeeping *state)
     if (worker->options->pool == POOL_AUTH && now_us >= state->prune_at_us) {
         bool more = false;
         int64_t keys = 0;
-        bool mails = false, attempts = false, answers = false;
-        enum err e = session_prune(state->pg, &more);
-        e = e ? e : mail_prune(state->pg, &mails);
-        e = e ? e : throttle_prune(state->pg, &attempts);
-        e = e ? e : idempotency_prune(state->pg, &answers);
-        more = more || mails || attempts || answers;
+        enum err e = session_note_cost(state->pg);
+        for (size_t i = 0; !e && i < ARRAY_SIZE(PRUNES); i++) {
+            bool some = false;
+            e = PRUNES[i](state->pg, &some);
+            more = more || some;
+            (void)revocations_refresh(worker->revocations, state->pg); /* however long that took */
+        }
         e = e || !state->keys_loaded ? e : keyring_prune(state->pg, &keys);
         state->prune_at_us = now_us + (more ? 0 : e ? 1 : PRUNE_EVERY_S) * USEC_PER_SEC;
     }
@@ -375,7 +383,7 @@ static void init(struct worker *worker, const struct worker_options *options)
                 .statement_timeout_ms = config->database_timeout_ms,
             },
         .keyring = keyring_new(config, options->pool != POOL_INGEST),
-        .revocations = revocations_new(),
+        .revocations = revocations_new(options->config->database_timeout_ms),
         .cache = options->pool == POOL_API ? cache_new(CACHE_BYTES) : NULL,
         .rights = cache_new(RIGHTS_BYTES),
         .ratelimit = ratelimit_new(config),

@@ -34,10 +34,17 @@ static const struct pg_statement LIST = {
 static const struct pg_statement CREATE = {
     "apikey_create",
     "INSERT INTO api_keys (id, workspace_id, user_id, name, prefix, hash, scopes, expires_at, per_second, burst) "
-    "SELECT $1::uuid, $2, $3, $4, $5, $6::bytea, $7::text[], to_timestamp($8::bigint), $9::int, $10::int "
-    "WHERE (SELECT count(*) FROM api_keys WHERE workspace_id = $2) < 1000 "
+    "SELECT $1::uuid, $2, $3, $4, $5, $6::bytea, $7::text[], "
+    "least(to_timestamp($8::bigint), (SELECT expires_at FROM api_keys WHERE id = $11::uuid)), $9::int, $10::int "
+    "FROM users WHERE id = $3 AND is_active AND (SELECT count(*) FROM api_keys WHERE workspace_id = $2 "
+    "AND coalesce(expires_at > now(), true)) < 1000 "
     "RETURNING id, jsonb_build_object('workspace_id', workspace_id, 'name', name, 'scopes', scopes, 'expires_at', expires_at), " PG_US(
-        "created_at")};
+        "created_at") ", " PG_US("expires_at")};
+/* An expired one is shown for a month. */
+static const struct pg_statement PRUNE = {
+    "apikey_prune",
+    "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE expires_at < now() - interval '30 days' "
+    "LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 static const struct pg_statement DELETE = {
     "apikey_delete",
     "DELETE FROM api_keys WHERE workspace_id = $1 AND id = $2::uuid AND ($3::bigint = 0 OR user_id = $3::bigint) "
@@ -139,6 +146,15 @@ enum err apikey_list(struct request *request, struct response *response)
 
 /* ---- making one ---- */
 
+/* People make and delete their own. A key that only reads or records must not: whoever finds it could make
+ * one that lasts, or delete those that others need. */
+static enum err check_manager(struct request *request, struct response *response)
+{
+    return request->principal.kind != PRINCIPAL_KEY || (request->principal.may & MAY_MANAGE)
+               ? ERR_OK
+               : challenge_scope(request, response, "For this a key needs the scope admin.");
+}
+
 /* The scopes as an array of PostgreSQL's, and what they let a key do. */
 static enum err read_scopes(struct request *request, struct json_object *list, const char **ret_array,
                             unsigned *ret_may)
@@ -193,11 +209,7 @@ static void answer_key(struct response *response, const char *key, const struct 
     json_add_string(answer, "name", values[NAME].text);
     json_add(answer, "scopes", json_object_get(values[SCOPES].json));
     json_add_time(answer, "created_at", pg_get_int(created, 0, 2));
-    if (values[EXPIRES].present && !values[EXPIRES].is_null) {
-        json_add_time(answer, "expires_at", values[EXPIRES].integer / USEC_PER_SEC * USEC_PER_SEC);
-    } else {
-        json_add(answer, "expires_at", NULL);
-    }
+    add_optional_time(answer, "expires_at", created, 0, 3);
     response_json(response, 201, answer);
 }
 
@@ -213,13 +225,14 @@ enum err apikey_create(struct request *request, struct response *response)
     const struct services *services = request->services;
     struct value values[FIELDS];
     uint8_t id[16], hash[CRYPTO_SHA256_SIZE];
-    char id_text[UUID_TEXT_SIZE], key[LENGTH + 1];
+    char id_text[UUID_TEXT_SIZE], parent[UUID_TEXT_SIZE], key[LENGTH + 1];
     const char *scopes = NULL;
     struct pg_params params = {0};
     JSON_AUTO body = NULL;
     PG_RESULT_AUTO created = NULL;
 
-    enum err e = validate_body(request, TABLE, FIELDS, &body, values);
+    enum err e = check_manager(request, response);
+    e = e ? e : validate_body(request, TABLE, FIELDS, &body, values);
     e = e ? e : check_request(request, values, &scopes);
     if (e) {
         return e;
@@ -240,8 +253,11 @@ enum err apikey_create(struct request *request, struct response *response)
     pg_text(&params, number_or_null(request, &values[EXPIRES], USEC_PER_SEC));
     pg_text(&params, number_or_null(request, &values[PER_SECOND], 1));
     pg_text(&params, number_or_null(request, &values[BURST], 1));
+    uuid_format(request->principal.grant_id, parent);
+    pg_text(&params, request->principal.kind == PRINCIPAL_KEY ? parent : NULL);
     const struct audit_change change = {.statement = &CREATE,
                                         .params = &params,
+                                        .lock_user_id = request->principal.user_id,
                                         .action = "apikey.created",
                                         .kind = "apikey",
                                         .detail_column = 1};
@@ -274,12 +290,26 @@ enum err apikey_delete(struct request *request, struct response *response)
     pg_int(&params, request->principal.workspace_id);
     pg_text(&params, id);
     pg_int(&params, whose(request));
-    enum err e = uuid_parse(id, parsed) ? audit_carry_out(request, &change, &result) : ERR_NOT_FOUND;
+    enum err e = check_manager(request, response);
+    if (e) {
+        return e;
+    }
+    e = uuid_parse(id, parsed) ? audit_carry_out(request, &change, &result) : ERR_NOT_FOUND;
     if (e == ERR_NOT_FOUND || (!e && PQntuples(result) == 0)) {
         return problem_say(&request->problem, ERR_NOT_FOUND, "There is no key with this id.");
     }
     if (!e) {
         response_empty(response, 204);
+    }
+    return e;
+}
+
+enum err apikey_prune(struct pg *pg, bool *ret_more)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = pg_query(pg, &PRUNE, NULL, &result);
+    if (!e) {
+        *ret_more = PQntuples(result) > 0;
     }
     return e;
 }

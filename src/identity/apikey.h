@@ -29,4 +29,7 @@ enum err apikey_create(struct request *request, struct response *response);
 /* DELETE /auth/api-keys/{id} */
 enum err apikey_delete(struct request *request, struct response *response);
 
+/* Drop some keys that expired a month ago. *ret_more: there may be others. */
+enum err apikey_prune(struct pg *pg, bool *ret_more);
+
 #endif

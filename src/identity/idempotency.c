@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { KEY_MAX = 255, ANSWER_MAX = 64 * 1024 };
+enum { KEY_MAX = 255, ANSWER_MAX = 192 * 1024 };
 
 static const char PURPOSE[] = "tallygate idempotency answers v1";
 static const char PURPOSE_BODY[] = "tallygate idempotency bodies v1";
@@ -58,8 +58,8 @@ static bool read_key(const char *header, char ret_key[KEY_MAX + 1])
     return true;
 }
 
-/* Whom a key belongs to: the account in the workspace, the API key, the service. Who has no account has the
- * body for it, which must be the same anyway. */
+/* Whom a key belongs to: the account in the workspace, the API key, the service. Who has no account is known
+ * by the address they come from. */
 static const char *owner_of(struct request *request)
 {
     const struct principal *principal = &request->principal;
@@ -73,7 +73,7 @@ static const char *owner_of(struct request *request)
     case PRINCIPAL_KEY:
         return arena_printf(request->arena, "grant:%s", grant);
     default:
-        return "nobody";
+        return arena_printf(request->arena, "nobody:%s", request_variable(request, "REMOTE_ADDR"));
     }
 }
 

@@ -33,7 +33,7 @@ enum {
 static const struct pg_statement WAITING = {
     "mail_waiting",
     "SELECT id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
-        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL ORDER BY id LIMIT 50 "
+        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND id > $1::uuid ORDER BY id LIMIT 50 "
                       "FOR UPDATE SKIP LOCKED"};
 static const struct pg_statement NOTICE = {
     "mail_notice",
@@ -179,19 +179,23 @@ static void put_date(struct buf *buf, int64_t us)
                MONTHS[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
-/* False when the row makes no mail, which is told. */
-static bool render(const struct config *config, const PGresult *rows, int row, struct buf *buf)
+enum rendered {
+    RENDERED,
+    RENDERED_SEALED, /* with another master secret */
+    RENDERED_NOTHING /* the row makes no mail, which was told */
+};
+
+static enum rendered render(const struct config *config, const PGresult *rows, int row, struct buf *buf)
 {
     const char *id = pg_get_text(rows, row, COLUMN_ID);
     const struct template *template = find_template(pg_get_text(rows, row, COLUMN_TEMPLATE));
     char token[MAIL_TOKEN_SIZE];
     if (!template || !pg_get_text(rows, row, COLUMN_TO)) {
         log_error("mail %s is of no known kind", id);
-        return false;
+        return RENDERED_NOTHING;
     }
     if (template->page && !open_token(config, id, pg_get_text(rows, row, COLUMN_SEALED), token)) {
-        log_error("mail %s was sealed with another master secret", id);
-        return false;
+        return RENDERED_SEALED;
     }
     buf_printf(buf, "From: %s\r\nTo: <%s>\r\nSubject: %s\r\n", config->mail_from,
                pg_get_text(rows, row, COLUMN_TO), template->subject);
@@ -208,10 +212,21 @@ static bool render(const struct config *config, const PGresult *rows, int row, s
         buf_printf(buf, "\r\n%.*s/%s?token=%s\r\n", (int)length, pages, template->page, token);
         crypto_wipe(token, sizeof(token));
     }
-    return true;
+    return RENDERED;
 }
 
 /* ---- the sink ---- */
+
+/* Its name must be on the disk before the row says that it is done. */
+static bool sync_directory(const char *directory)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool synced = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return synced;
+}
 
 /* Whole or not at all: whoever watches the directory sees no half mail. */
 static bool write_file(const char *directory, const char *id, const struct buf *text)
@@ -227,48 +242,67 @@ static bool write_file(const char *directory, const char *id, const struct buf *
     }
     bool written = write(fd, text->data, text->length) == (ssize_t)text->length && fsync(fd) == 0;
     written = close(fd) == 0 && written;
-    return written && rename(path, final) == 0;
+    return written && rename(path, final) == 0 && sync_directory(directory);
 }
 
 struct writing {
     const struct config *config;
     const char *directory;
-    int64_t count; /* of the batch */
+    char after[UUID_TEXT_SIZE]; /* the last one of the batch before */
+    int64_t looked_at;          /* of this one */
+    struct mail_written written;
 };
+
+static enum err write_one(struct pg *pg, struct writing *writing, const PGresult *rows, int row,
+                          struct buf *text)
+{
+    struct pg_params params = {0};
+    const char *id = pg_get_text(rows, row, COLUMN_ID);
+    buf_reset(text);
+    enum rendered rendered = render(writing->config, rows, row, text);
+    if (rendered == RENDERED_SEALED) {
+        writing->written.sealed++;
+        return ERR_OK;
+    }
+    if (rendered == RENDERED && !write_file(writing->directory, id, text)) {
+        log_error("%s: mail %s cannot be written: %s", writing->directory, id, strerror(errno));
+        return ERR_INTERNAL;
+    }
+    writing->written.count += rendered == RENDERED;
+    pg_text(&params, id);
+    return pg_query(pg, &DONE, &params, NULL);
+}
 
 static enum err write_batch(struct pg *pg, void *argument)
 {
     struct writing *writing = argument;
+    struct pg_params params = {0};
     PG_RESULT_AUTO rows = NULL;
     struct buf text;
-    enum err e = pg_query(pg, &WAITING, NULL, &rows);
-    writing->count = e ? 0 : PQntuples(rows);
+    pg_text(&params, writing->after);
+    enum err e = pg_query(pg, &WAITING, &params, &rows);
+    writing->looked_at = e ? 0 : PQntuples(rows);
     buf_init(&text, TEXT_MAX);
     for (int row = 0; !e && row < PQntuples(rows); row++) {
-        struct pg_params params = {0};
-        const char *id = pg_get_text(rows, row, COLUMN_ID);
-        buf_reset(&text);
-        if (render(writing->config, rows, row, &text) && !write_file(writing->directory, id, &text)) {
-            log_error("%s: mail %s cannot be written: %s", writing->directory, id, strerror(errno));
-            e = ERR_INTERNAL;
-            break;
-        }
-        pg_text(&params, id);
-        e = pg_query(pg, &DONE, &params, NULL);
+        e = write_one(pg, writing, rows, row, &text);
+    }
+    if (writing->looked_at) {
+        memcpy(writing->after, pg_get_text(rows, PQntuples(rows) - 1, COLUMN_ID), UUID_TEXT_SIZE);
     }
     buf_free(&text);
     return e;
 }
 
-enum err mail_write(const struct config *config, struct pg *pg, const char *directory, int64_t *ret_count)
+enum err mail_write(const struct config *config, struct pg *pg, const char *directory,
+                    struct mail_written *ret_written)
 {
-    struct writing writing = {.config = config, .directory = directory};
+    struct writing writing = {
+        .config = config, .directory = directory, .after = "00000000-0000-0000-0000-000000000000"};
     enum err e;
-    *ret_count = 0;
     do {
         e = pg_transaction(pg, write_batch, &writing);
-        *ret_count += e ? 0 : writing.count;
-    } while (!e && writing.count == BATCH);
+    } while (!e && writing.looked_at == BATCH);
+    *ret_written = writing.written;
     return e;
 }
 

@@ -40,9 +40,15 @@ bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SH
  * in place of the account's own, or NULL. */
 enum err mail_notice(struct pg *pg, int64_t user_id, const char *to, const char *template);
 
-/* Write the mails that wait into `directory`, each as ID.eml, and mark them as done. *ret_count: how many.
+struct mail_written {
+    int64_t count;
+    int64_t sealed; /* that wait on, as they were sealed with another master secret */
+};
+
+/* Write the mails that wait into `directory`, each as ID.eml, and mark them as done.
  * What fails is told on standard error; ERR_INTERNAL when a file cannot be written. */
-enum err mail_write(const struct config *config, struct pg *pg, const char *directory, int64_t *ret_count);
+enum err mail_write(const struct config *config, struct pg *pg, const char *directory,
+                    struct mail_written *ret_written);
 
 /* Drop some mails that were sent a week ago and tokens that expired. *ret_more: there may be others. */
 enum err mail_prune(struct pg *pg, bool *ret_more);

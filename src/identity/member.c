@@ -41,6 +41,10 @@ static const struct pg_statement INVITE = {"invitation_create", sql_invitation_c
 static const struct pg_statement WITHDRAW = {
     "invitation_delete", "DELETE FROM invitations WHERE workspace_id = $1 AND id = $2 "
                          "RETURNING id, jsonb_build_object('workspace_id', workspace_id, 'email', email)"};
+static const struct pg_statement PRUNE = {
+    "invitation_prune",
+    "DELETE FROM invitations WHERE id IN (SELECT id FROM invitations WHERE expires_at < now() "
+    "- interval '1 day' LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 static const struct pg_statement ACCEPT = {"invitation_accept", sql_invitation_accept};
 
 /* ---- members ---- */
@@ -166,6 +170,7 @@ static enum err hand_over(struct pg *pg, void *argument)
     PG_RESULT_AUTO result = NULL;
     const struct audit_change change = {.statement = &TRANSFER,
                                         .params = &params,
+                                        .lock_user_id = transfer->successor_id,
                                         .action = "workspace.transferred",
                                         .kind = "workspace",
                                         .detail_column = 1};
@@ -253,8 +258,8 @@ enum err invitation_create(struct request *request, struct response *response)
     if (!e && PQntuples(result) == 0) {
         return problem_say(
             &request->problem, ERR_CONFLICT,
-            "The address is a member's, was invited within the last minute, the workspace is a personal one, "
-            "or has a hundred invitations that wait.");
+            "The address is a member's, was invited within the last minute or by you five times within the hour, "
+            "or the workspace is a personal one, or has a hundred invitations that wait.");
     }
     if (e) {
         return e;
@@ -315,7 +320,8 @@ enum err invitation_accept(struct request *request, struct response *response)
     if (!e && (!formed || PQntuples(result) == 0)) {
         return problem_field(
             &request->problem, "token", "wrong",
-            "is not one that was sent to the address of this account, was used, or has expired");
+            "is not one that was sent to the address of this account, was used or has expired, or is of a workspace "
+            "that this account is in, or whose inviter may not invite any more");
     }
     if (e) {
         return e;
@@ -325,4 +331,14 @@ enum err invitation_accept(struct request *request, struct response *response)
     json_add_string(answer, "role", pg_get_text(result, 0, 2));
     response_json(response, 200, answer);
     return ERR_OK;
+}
+
+enum err invitation_prune(struct pg *pg, bool *ret_more)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = pg_query(pg, &PRUNE, NULL, &result);
+    if (!e) {
+        *ret_more = PQntuples(result) > 0;
+    }
+    return e;
 }

@@ -28,4 +28,7 @@ enum err invitation_delete(struct request *request, struct response *response);
 /* POST /workspaces/accept: {token} */
 enum err invitation_accept(struct request *request, struct response *response);
 
+/* Drop some invitations that nobody took in time. *ret_more: there may be others. */
+enum err invitation_prune(struct pg *pg, bool *ret_more);
+
 #endif

@@ -31,10 +31,11 @@ static const struct pg_statement STATE = {
     "mfa_state",
     "SELECT confirmed_at IS NOT NULL, (SELECT count(*) FROM recovery_codes r WHERE r.user_id = t.user_id) "
     "FROM totp t WHERE user_id = $1"};
+static const struct pg_statement EXISTS = {"mfa_account", "SELECT FROM users WHERE id = $1"};
 static const struct pg_statement LOCK = {"mfa_lock", "SELECT FROM totp WHERE user_id = $1 FOR UPDATE"};
-static const struct pg_statement REMOVE = {"mfa_remove",
-                                           "WITH codes AS (DELETE FROM recovery_codes WHERE user_id = $1) "
-                                           "DELETE FROM totp WHERE user_id = $1 RETURNING user_id"};
+static const struct pg_statement REMOVE = {
+    "mfa_remove", "WITH codes AS (DELETE FROM recovery_codes WHERE user_id = $1) "
+                  "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at IS NOT NULL"};
 
 /* ---- the challenge ---- */
 
@@ -357,7 +358,8 @@ static enum err remove_factor(struct pg *pg, void *argument)
     PG_RESULT_AUTO result = NULL;
     pg_int(&params, use->user_id);
     enum err e = pg_query(pg, &REMOVE, &params, &result);
-    use->verdict = !e && PQntuples(result) > 0 ? TOTP_RIGHT : TOTP_NONE;
+    /* One that was only begun is dropped as well, but was none. */
+    use->verdict = !e && PQntuples(result) > 0 && pg_get_bool(result, 0, 0) ? TOTP_RIGHT : TOTP_NONE;
     return e || use->verdict == TOTP_NONE ? e : tell(pg, use, "user.mfa_disabled", "mfa_off");
 }
 
@@ -383,5 +385,16 @@ enum err mfa_disable(struct request *request, struct response *response)
 
 enum err mfa_remove(struct request *request, struct response *response)
 {
-    return remove_of(request, response, request_param_int(request, "id"));
+    int64_t id = request_param_int(request, "id");
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    if (id == request->principal.user_id) { /* that takes the password */
+        return problem_say(&request->problem, ERR_CONFLICT, "Switch off your own by POST /auth/mfa/disable.");
+    }
+    pg_int(&params, id);
+    enum err e = pg_query(request->services->pg, &EXISTS, &params, &row);
+    if (!e && PQntuples(row) == 0) {
+        return problem_say(&request->problem, ERR_NOT_FOUND, "There is no account with this id.");
+    }
+    return e ? e : remove_of(request, response, id);
 }

@@ -4,6 +4,7 @@
 #include <crypt.h>
 #include <openssl/crypto.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 static sem_t places;
 static bool limited;
+static _Atomic int highest_cost; /* of the hashes that are stored */
 
 void password_limit(int64_t at_once)
 {
@@ -32,6 +34,19 @@ static void leave(void)
     if (limited) {
         sem_post(&places);
     }
+}
+
+void password_note_stored(int64_t cost)
+{
+    atomic_store_explicit(&highest_cost, (int)cost, memory_order_relaxed);
+}
+
+/* Accounts whose hashes are of a higher cost than is set by now are not to be told from others by the time.
+ */
+static int64_t raise_to_stored(int64_t cost)
+{
+    int64_t highest = atomic_load_explicit(&highest_cost, memory_order_relaxed);
+    return highest > cost ? highest : cost;
 }
 
 struct password_hasher {
@@ -95,13 +110,18 @@ bool password_matches(struct password_hasher *hasher, const char *password, cons
     return ok;
 }
 
-void password_waste(struct password_hasher *hasher, const char *password, int64_t cost)
+static void waste(struct password_hasher *hasher, const char *password, int64_t cost)
 {
     char setting[CRYPT_GENSALT_OUTPUT_SIZE];
     char hash[PASSWORD_HASH_SIZE];
     snprintf(setting, sizeof(setting), "$2b$%02d$......................", (int)cost);
     (void)run_crypt(hasher, password, setting, hash);
     crypto_wipe(hash, sizeof(hash));
+}
+
+void password_waste(struct password_hasher *hasher, const char *password, int64_t cost)
+{
+    waste(hasher, password, raise_to_stored(cost));
 }
 
 /* crypt_checksalt() does not judge the cost, so it is read: $2b$CC$… 0 when it is not bcrypt's. */
@@ -114,8 +134,9 @@ static int64_t cost_of(const char *hash)
 void password_waste_rest(struct password_hasher *hasher, const char *password, const char *hash, int64_t cost)
 {
     /* Each step doubles: 2^c + 2^c + 2^(c+1) + … + 2^(cost-1) = 2^cost. */
-    for (int64_t c = cost_of(hash); c > 0 && c < cost; c++) {
-        password_waste(hasher, password, c);
+    int64_t full = raise_to_stored(cost);
+    for (int64_t c = cost_of(hash); c > 0 && c < full; c++) {
+        waste(hasher, password, c);
     }
 }
 

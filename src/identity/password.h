@@ -20,6 +20,9 @@ enum {
 
 struct password_hasher;
 
+/* Tell the highest cost among the hashes that are stored: what is wasted takes as long, in all threads. */
+void password_note_stored(int64_t cost);
+
 /* A field_check for passwords that are set: what length bcrypt takes in full. */
 const char *password_check(const char *text, size_t length);
 

@@ -20,6 +20,7 @@ enum {
     LEASE_PART = 100,              /* what part of a bucket is taken at once */
     LEASE_LASTS_US = 60 * 1000000, /* and how long it may be used */
     ADMIN_LASTS_US = 60 * 1000000, /* how long we remember that somebody is an administrator */
+    PLAIN_LASTS_US = 10 * 1000000, /* and that they are none */
     MINUTE_S = 60,
     HOUR_S = 3600,
     SUBJECT_SIZE = 64,
@@ -65,6 +66,7 @@ struct bucket {
     int64_t full_at_us;     /* the bucket's end when we count ourselves; else when it will be full */
     int64_t blocked_until_us;
     int64_t admin_until_us;
+    int64_t plain_until_us;
 };
 
 struct ratelimit {
@@ -185,7 +187,8 @@ static void take_lease(struct bucket *bucket, const int64_t answers[ANSWERS], in
     bucket->left = answers[LEFT];
     bucket->leased = (bucket->lease_until_us > now_us ? bucket->leased : 0) + answers[TAKEN];
     bucket->lease_until_us = now_us + LEASE_LASTS_US;
-    bucket->blocked_until_us = answers[TAKEN] ? 0 : now_us + answers[WAIT];
+    /* Another thread may have taken the last: those are served first. */
+    bucket->blocked_until_us = bucket->leased ? 0 : now_us + answers[WAIT];
     (void)use_lease(bucket, now_us, ret_state);
 }
 
@@ -291,16 +294,27 @@ static bool is_admin(struct request *request)
     return pg_query(request->services->pg, &IS_ADMIN, &params, &result) == ERR_OK && PQntuples(result) > 0;
 }
 
-static bool remembered_admin(struct ratelimit *ratelimit, const uint8_t digest[DIGEST_SIZE])
+enum rank { RANK_UNKNOWN, RANK_ADMIN, RANK_PLAIN };
+
+static enum rank remembered_rank(struct ratelimit *ratelimit, const uint8_t digest[DIGEST_SIZE])
 {
-    bool admin = lock_bucket(ratelimit, digest)->admin_until_us > clock_monotonic_us();
+    int64_t now_us = clock_monotonic_us();
+    const struct bucket *bucket = lock_bucket(ratelimit, digest);
+    enum rank rank = bucket->admin_until_us > now_us   ? RANK_ADMIN
+                     : bucket->plain_until_us > now_us ? RANK_PLAIN
+                                                       : RANK_UNKNOWN;
     unlock_bucket(ratelimit, digest);
-    return admin;
+    return rank;
 }
 
-static void remember_admin(struct ratelimit *ratelimit, const uint8_t digest[DIGEST_SIZE])
+static void remember_rank(struct ratelimit *ratelimit, const uint8_t digest[DIGEST_SIZE], bool admin)
 {
-    lock_bucket(ratelimit, digest)->admin_until_us = clock_monotonic_us() + ADMIN_LASTS_US;
+    struct bucket *bucket = lock_bucket(ratelimit, digest);
+    if (admin) {
+        bucket->admin_until_us = clock_monotonic_us() + ADMIN_LASTS_US;
+    } else {
+        bucket->plain_until_us = clock_monotonic_us() + PLAIN_LASTS_US;
+    }
     unlock_bucket(ratelimit, digest);
 }
 
@@ -316,14 +330,21 @@ static enum err apply_user(struct request *request, struct response *response, c
         return ERR_OK;
     }
     name_bucket(&user, subject, digest);
-    bool more = admin.quota > user.quota && remembered_admin(ratelimit, digest);
-    if (!more) {
+    bool higher = admin.quota == 0 || admin.quota > user.quota;
+    enum rank rank = higher ? remembered_rank(ratelimit, digest) : RANK_PLAIN;
+    if (rank != RANK_ADMIN) {
         count(request, &user, digest, &state);
-        more = state.wait_us > 0 && admin.quota > user.quota && is_admin(request);
-        if (!more) {
+        if (state.wait_us <= 0 || rank == RANK_PLAIN) {
             return apply(request, response, &user, &state);
         }
-        remember_admin(ratelimit, digest);
+        bool is = is_admin(request);
+        remember_rank(ratelimit, digest, is);
+        if (!is) {
+            return apply(request, response, &user, &state);
+        }
+    }
+    if (admin.quota == 0) {
+        return ERR_OK;
     }
     name_bucket(&admin, subject, of_admin);
     count(request, &admin, of_admin, &state);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A row becomes visible when its transaction commits, which may be after a row with a later time.
- * So each refresh looks back OVERLAP_S, longer than any transaction of ours can last, and taking a
- * row in twice does no harm. A row is kept five minutes past its end: the end of a token is judged by
- * the clock of the host that made it, which need not agree with the database's. Every FULL_EVERY_S the set is
- * read anew, which drops what expired.
+ * So each refresh looks back, longer than any transaction of ours can last: some statements, each
+ * with its time limit, and OVERLAP_S. Taking a row in twice does no harm. A row is kept five minutes past its
+ * end: the end of a token is judged by the clock of the host that made it, which need not agree with the
+ * database's. Every FULL_EVERY_S the set is read anew, which drops what expired.
  */
 #include "identity/revocations.h"
 
@@ -16,7 +16,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 
-enum { OVERLAP_S = 60, FULL_EVERY_S = 300, STALE_AFTER_S = 10, SLOTS_MIN = 256 };
+enum { OVERLAP_S = 60, STATEMENTS = 5, FULL_EVERY_S = 300, STALE_AFTER_S = 10, SLOTS_MIN = 256 };
 
 static const struct pg_statement SINCE = {
     "revocations_since",
@@ -36,6 +36,7 @@ struct revocations {
     pthread_rwlock_t lock; /* over set and refreshed_us */
     struct set set;
     int64_t refreshed_us; /* monotonic; 0: never */
+    int64_t overlap_us;
     /* The housekeeper's alone: */
     int64_t since_us; /* the database's clock */
     int64_t full_at_us;
@@ -81,9 +82,10 @@ static void set_add(struct set *set, const uint8_t id[16])
     }
 }
 
-struct revocations *revocations_new(void)
+struct revocations *revocations_new(int64_t statement_limit_ms)
 {
     struct revocations *revocations = mem_zalloc(1, sizeof(*revocations));
+    revocations->overlap_us = OVERLAP_S * USEC_PER_SEC + STATEMENTS * statement_limit_ms * 1000;
     pthread_rwlock_init(&revocations->lock, NULL);
     set_init(&revocations->set, SLOTS_MIN);
     return revocations;
@@ -121,7 +123,7 @@ enum err revocations_refresh(struct revocations *revocations, struct pg *pg)
     if (e) {
         return e;
     }
-    pg_int(&params, full ? 0 : revocations->since_us - OVERLAP_S * USEC_PER_SEC);
+    pg_int(&params, full ? 0 : revocations->since_us - revocations->overlap_us);
     e = pg_query(pg, &SINCE, &params, &result);
     if (e) {
         return e;

@@ -18,7 +18,8 @@
 
 struct revocations;
 
-struct revocations *revocations_new(void);
+/* `statement_limit_ms`: how long a statement of the service may last. */
+struct revocations *revocations_new(int64_t statement_limit_ms);
 void revocations_free(struct revocations *revocations);
 /* Take in what was revoked since the last call; everything at first and every few minutes. */
 enum err revocations_refresh(struct revocations *revocations, struct pg *pg);

@@ -148,7 +148,8 @@ enum err right_of_member(struct request *request, int64_t user_id, const char *w
     struct question question = {.name.kind = 'm', .statement = &OF_MEMBER};
     size_t length = strlen(workspace);
     bool number = length > 0 && length <= DIGITS_MAX && strspn(workspace, "0123456789") == length;
-    if (length == 0 || length >= RIGHT_SLUG_SIZE) {
+    if (length == 0 || length >= RIGHT_SLUG_SIZE ||
+        strspn(workspace, "abcdefghijklmnopqrstuvwxyz0123456789-") != length) {
         return ERR_NOT_FOUND;
     }
     const char *text = arena_printf(request->arena, "%lld %s", (long long)user_id, workspace);

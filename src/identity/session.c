@@ -32,7 +32,8 @@ static const struct pg_statement OPEN = {
     "session_open",
     "INSERT INTO sessions (id, address, user_agent, expires_at, seed, refresh_hash, user_id) "
     "SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), $5::bytea, $6::bytea, id "
-    "FROM users WHERE id = $7 AND is_active AND password_hash = $8 FOR SHARE "
+    "FROM users u WHERE id = $7 AND is_active AND password_hash = $8 AND ($9::boolean OR NOT EXISTS "
+    "(SELECT FROM totp t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL)) FOR SHARE OF u "
     "RETURNING id"};
 static const struct pg_statement CROWD_OUT = {
     "session_crowd_out",
@@ -60,6 +61,9 @@ static const struct pg_statement VERIFY = {
                                              "WHERE u.id = $2 AND u.is_active AND s.id = $1::uuid"};
 static const struct pg_statement VERIFY_SERVICE = {
     "session_verify_service", "SELECT name, " PG_US("created_at") " FROM services WHERE id = $1::uuid"};
+static const struct pg_statement HIGHEST_COST = {
+    "session_highest_cost",
+    "SELECT max(substr(password_hash, 5, 2))::bigint FROM users WHERE password_hash LIKE '$2b$__$%'"};
 static const struct pg_statement PRUNE_SESSIONS = {
     "session_prune", "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now() "
                      "LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
@@ -231,11 +235,11 @@ static bool credentials_match(const struct services *services, const char *passw
     return matches;
 }
 
-/* Store a session for the account in `result`, under the hash that was checked. *ret_good is false when the
- * password was changed meanwhile. */
-static enum err store_session(struct request *request, const char *hash, const PGresult *result,
-                              struct session_user *ret_user, struct session_opened *ret_opened,
-                              bool *ret_good)
+/* Store a session for the account in `result`, under the hash that was checked, and a code if it has a second
+ * factor. *ret_good is false when password or factor were changed meanwhile. */
+static enum err store_session(struct request *request, const char *hash, bool has_code,
+                              const PGresult *result, struct session_user *ret_user,
+                              struct session_opened *ret_opened, bool *ret_good)
 {
     struct session_opened session = {.access_token = NULL};
     struct pg_params params = {0};
@@ -254,6 +258,7 @@ static enum err store_session(struct request *request, const char *hash, const P
     enum err e = session_params(request, &params, &session);
     pg_int(&params, ret_user->user_id);
     pg_text(&params, hash);
+    pg_text(&params, has_code ? "t" : "f");
     request->principal.user_id = ret_user->user_id; /* for both logs */
     e = e ? e : audit_carry_out(request, &change, &opened);
     *ret_good = !e && PQntuples(opened) > 0;
@@ -319,7 +324,7 @@ enum err session_open(struct request *request, const char *email, const char *pa
         ret_user->password_hash = arena_strdup(request->arena, hash);
         return ERR_OK;
     }
-    e = store_session(request, hash, result, ret_user, ret_opened, &good);
+    e = store_session(request, hash, false, result, ret_user, ret_opened, &good);
     *ret_verdict = good ? SESSION_OPENED : SESSION_REFUSED;
     return e;
 }
@@ -340,7 +345,8 @@ enum err session_find_user(struct request *request, int64_t user_id, PGresult **
 enum err session_open_known(struct request *request, const PGresult *row, struct session_user *ret_user,
                             struct session_opened *ret_opened, bool *ret_good)
 {
-    return store_session(request, pg_get_text(row, 0, COLUMN_HASH), row, ret_user, ret_opened, ret_good);
+    return store_session(request, pg_get_text(row, 0, COLUMN_HASH), true, row, ret_user, ret_opened,
+                         ret_good);
 }
 
 enum err session_login(struct request *request, struct response *response)
@@ -521,6 +527,16 @@ enum err session_verify(struct request *request, struct response *response)
     if (!e) {
         cache_put(request->services->cache, key, strlen(key), buf_text(response->body),
                   response->body->length, VERIFIED_MS - (clock_monotonic_us() - asked_us) / 1000);
+    }
+    return e;
+}
+
+enum err session_note_cost(struct pg *pg)
+{
+    PG_RESULT_AUTO result = NULL;
+    enum err e = pg_query(pg, &HIGHEST_COST, NULL, &result);
+    if (!e) {
+        password_note_stored(pg_get_int(result, 0, 0));
     }
     return e;
 }

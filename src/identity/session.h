@@ -77,6 +77,8 @@ enum err session_end(struct request *request, struct response *response);
  * its service, as they were within the last second. */
 enum err session_verify(struct request *request, struct response *response);
 
+/* Look what the costliest of the stored hashes is, for password_note_stored(). */
+enum err session_note_cost(struct pg *pg);
 /* Drop some sessions and revocations that ended. *ret_more: there may be others. */
 enum err session_prune(struct pg *pg, bool *ret_more);
 

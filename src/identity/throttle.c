@@ -15,17 +15,25 @@ static const struct pg_statement PRUNE = {
                       "FROM login_attempts WHERE last_at < now() - interval '1 day' LIMIT 1000 "
                       "FOR UPDATE SKIP LOCKED) RETURNING 1"};
 
-/* Addresses are the same in either case, as for citext. What was typed is not kept: it may be a password. */
-static void fill_params(struct request *request, const char *email, struct pg_params *params)
+static const char PURPOSE[] = "tallygate login attempts v1";
+
+/* Addresses are the same in either case, as for citext. What was typed is not kept, nor a quick hash of it:
+ * it may be a password. */
+static enum err fill_params(struct request *request, const char *email, struct pg_params *params)
 {
     uint8_t *hash = arena_alloc(request->arena, CRYPTO_SHA256_SIZE);
     char *lower = arena_strdup(request->arena, email);
     for (char *c = lower; *c; c++) {
         *c = (char)tolower((unsigned char)*c);
     }
-    crypto_sha256(lower, strlen(lower), hash);
+    const struct config *config = request->services->config;
+    uint8_t key[CRYPTO_KEY_SIZE];
+    bool made = crypto_derive(config->secret, config->secret_length, PURPOSE, key) &&
+                crypto_hmac_sha256(key, lower, strlen(lower), hash);
+    crypto_wipe(key, sizeof(key));
     pg_bytes(params, hash, CRYPTO_SHA256_SIZE);
     pg_text(params, request_variable(request, "REMOTE_ADDR"));
+    return made ? ERR_OK : ERR_INTERNAL;
 }
 
 /* *ret_raced: another attempt was counted meanwhile, and this one not. */
@@ -47,8 +55,11 @@ enum err throttle_begin(struct request *request, const char *email)
     if (!request->services->config->login_delays) {
         return ERR_OK;
     }
-    fill_params(request, email, &params);
-    enum err e = count(request, &params, &wait_s, &raced);
+    enum err e = fill_params(request, email, &params);
+    if (e) {
+        return e;
+    }
+    e = count(request, &params, &wait_s, &raced);
     for (int i = 1; raced && i < TRIES; i++) {
         e = count(request, &params, &wait_s, &raced);
     }
@@ -67,8 +78,8 @@ enum err throttle_end(struct request *request, const char *email)
     if (!request->services->config->login_delays) {
         return ERR_OK;
     }
-    fill_params(request, email, &params);
-    return pg_query(request->services->pg, &END, &params, NULL);
+    enum err e = fill_params(request, email, &params);
+    return e ? e : pg_query(request->services->pg, &END, &params, NULL);
 }
 
 enum err throttle_prune(struct pg *pg, bool *ret_more)

@@ -325,3 +325,20 @@ def test_mails_wait_for_whoever_sends_them(make_stack, tmp_path):
     assert stack.ctl("mail", "write", str(tmp_path / "missing")).returncode == 1
     assert stack.ctl("mail", "write", str(tmp_path)).stdout == "wrote 1 mails\n"  # it was not lost
     assert stack.ctl("mail", "write").returncode == 2
+
+
+def test_mails_that_another_secret_sealed_wait(make_stack, tmp_path):
+    stack = make_stack()
+    stack.mail.stop()
+    user = stack.new_user()
+    config = (stack.dir / "etc" / "tallygate.conf").read_text()
+    (tmp_path / "other.key").write_bytes(bytes(range(64)))
+    (tmp_path / "other.key").chmod(0o600)
+    other = tmp_path / "other.conf"
+    other.write_text(re.sub(r"(?m)^secret_key_file *=.*$", f"secret_key_file = {tmp_path}/other.key", config))
+    done = stack.ctl("mail", "write", str(tmp_path), config=other)
+    assert (done.returncode, done.stdout) == (1, "wrote 0 mails\n")
+    assert "1 mails wait on: they were sealed with another master secret" in done.stderr
+    assert stack.ctl("mail", "write", str(tmp_path)).stdout == "wrote 1 mails\n"
+    assert "/verify-address?token=" in next(tmp_path.glob("*.eml")).read_text()
+    assert not stack.mails(user.email)

@@ -63,6 +63,22 @@ def test_scopes(stack, user):
     assert stack.client.get(f"/workspaces/{user.workspace}/members", token=admin).status == 200
 
 
+def test_keys_by_a_key(stack, user):
+    """Only with the scope admin, and none that lasts longer."""
+    other = make_key(user, ["analytics:read"])
+    for scope in ("analytics:read", "events:write"):
+        key = make_key(user, [scope])["key"]
+        for refused in (stack.client.post(KEYS, {"name": "x", "scopes": [scope]}, token=key),
+                        stack.client.delete(f"{KEYS}/{other['id']}", token=key)):
+            assert_problem(refused, 403)
+    soon = "2099-01-01T00:00:00Z"
+    parent = make_key(user, ["admin"], expires_at=soon)
+    for asked, given in ((None, soon), ("2100-01-01T00:00:00Z", soon), ("2098-01-01T00:00:00Z", "2098-01-01T00:00:00Z")):
+        child = stack.client.post(KEYS, {"name": "x", "scopes": ["admin"], "expires_at": asked}, token=parent["key"])
+        assert child.status == 201 and child.json()["expires_at"][:19] == given[:19], child
+    assert stack.client.delete(f"{KEYS}/{other['id']}", token=parent["key"]).status == 204
+
+
 def test_a_key_is_not_a_person(stack, user):
     key = make_key(user, ["admin"])["key"]
     for method, path in (("GET", "/auth/verify"), ("GET", "/auth/profile"), ("GET", "/auth/sessions"), ("GET", "/users/me"),

@@ -110,6 +110,35 @@ def test_switching_it_off(guarded):
     assert guarded.user.login().token
 
 
+def test_a_key_that_was_only_begun_is_none(stack, user):
+    assert user.post("/auth/mfa/totp", {"current_password": user.password}).status == 201
+    assert_problem(user.post("/auth/mfa/disable", {"current_password": user.password}), 409)
+    assert_problem(user.post("/auth/mfa/totp/confirm", {"code": "123456"}), 409)  # it is gone all the same
+    assert stack.postgres.query("SELECT payload->>'template' FROM outbox WHERE payload->>'to' = %s", user.email) == [("verify",)]
+
+
+def test_an_administrator_helps_nobody_that_is_none(stack, guarded):
+    assert stack.ctl("user", "role", guarded.user.email, "admin").returncode == 0
+    assert_problem(guarded.user.delete(f"/users/{guarded.user.id}/mfa"), 409)  # that takes the password
+    assert_problem(guarded.user.delete("/users/999999999/mfa"), 404)
+    assert guarded.user.get("/auth/mfa").json()["enabled"] is True
+
+
+def test_one_that_is_switched_on_during_a_login(make_stack):
+    stack = make_stack(bcrypt_cost=4)
+    user = stack.new_user()
+    stack.down()
+    stack.up(bcrypt_cost=6)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        # The stronger hash is about to be stored; whether there is a second factor was looked up before.
+        with stack.postgres.held("SELECT FROM users WHERE id = %s FOR NO KEY UPDATE", user.id, until=1) as wait:
+            answer = pool.submit(stack.client.post, "/auth/login", {"email": user.email, "password": user.password})
+            wait(1)
+            stack.postgres.query("INSERT INTO totp (user_id, sealed, confirmed_at) VALUES (%s, '', now())", user.id)
+        assert_problem(answer.result(), 401)
+    assert stack.postgres.value("SELECT count(*) FROM sessions WHERE user_id = %s", user.id) == 1
+
+
 def test_an_administrator_helps_who_lost_all(stack, guarded):
     admin = stack.new_user()
     assert stack.ctl("user", "role", admin.email, "admin").returncode == 0

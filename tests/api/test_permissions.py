@@ -17,8 +17,9 @@ PUBLIC, PERSON, PERSON_OR_SERVICE, ADMINISTRATOR, ADMINISTRATOR_OR_SERVICE = (
     "public", "person", "person or service", "administrator", "administrator or service")
 
 
-def members(needs, keys=True):
-    return ("members", needs, keys)
+def members(needs, keys=None):
+    """`keys`: what a key needs, if that is something else; False: no key may."""
+    return ("members", needs, needs if keys is None else keys)
 
 
 WHO = {
@@ -45,8 +46,8 @@ WHO = {
     "POST /auth/mfa/recovery-codes": PERSON,
     "POST /auth/mfa/disable": PERSON,
     "GET /auth/api-keys": members(READ),
-    "POST /auth/api-keys": members(READ),
-    "DELETE /auth/api-keys/{id:text}": members(READ),
+    "POST /auth/api-keys": members(READ, keys=MANAGE),
+    "DELETE /auth/api-keys/{id:text}": members(READ, keys=MANAGE),
     "GET /users": ADMINISTRATOR,
     "GET /users/me": PERSON,
     "PATCH /users/me": PERSON,
@@ -142,7 +143,9 @@ def expected(who, name, may):
         allowed = person if "person" in who else name == "administrator"
         return allowed or (name == "service" and "service" in who)
     _, needs, keys = who
-    return (keys or "key" not in name) and may & needs == needs and name != "service"
+    if "key" in name:
+        return keys is not False and may & keys == keys
+    return may & needs == needs and name != "service"
 
 
 @pytest.fixture(scope="module")

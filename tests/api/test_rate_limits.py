@@ -83,6 +83,23 @@ def test_an_administrator_has_more(stack):
     assert told(refused, "admin", 80, 3600) == 0
 
 
+def test_what_is_refused_counts_as_well(stack):
+    user = stack.new_user()
+    count, refused = drain(lambda: user.get("/users"))
+    assert count == 50 and told(refused, "user", 50, 3600) == 0
+    user = stack.new_user()
+    count, refused = drain(lambda: user.post("/analytics/events", EVENT, headers={"X-Workspace": "none"}))
+    assert count >= 20 and told(refused, "events", 2, 1) == 0
+
+
+def test_administrators_without_a_limit(make_stack):
+    stack = make_stack(rate_user_per_hour=5, rate_admin_per_hour=0)
+    user, admin = stack.new_user(), stack.new_user()
+    assert stack.ctl("user", "role", admin.email, "admin").returncode == 0
+    assert {admin.get("/users/me").status for _ in range(30)} == {200}
+    assert drain(lambda: user.get("/users/me"))[0] == 5
+
+
 def test_a_service(stack):
     service = Service(stack)
     token = service.token()

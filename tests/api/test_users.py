@@ -138,6 +138,7 @@ def alone(stack, *admins):
 
 def test_the_last_administrator_stays(stack, user, admin):
     alone(stack, admin)
+    assert admin.request("PATCH", f"/users/{admin.id}", {"username": "root"}).json()["username"] == "root"
     answer = admin.delete(f"/users/{admin.id}")
     assert_problem(answer, 409)
     assert "last administrator" in answer.json()["detail"]

@@ -95,9 +95,9 @@ def test_the_header_chooses(user, shared):
     assert figures(user, {"X-Workspace": str(user.workspace)}) == 0
 
 
-@pytest.mark.parametrize("header", ["nothing", "0", "999999999999", "9" * 30, "-1", "x" * 500, "1 OR 1=1", "ü", "1.0"])
+@pytest.mark.parametrize("header", ["nothing", "0", "999999999999", "9" * 30, "-1", "x" * 500, "1 OR 1=1", "ü", "1.0", b"\xff"])
 def test_workspaces_that_are_none(user, header):
-    answer = user.get("/analytics/metrics", headers={"X-Workspace": header.encode()})
+    answer = user.get("/analytics/metrics", headers={"X-Workspace": header if isinstance(header, bytes) else header.encode()})
     assert_problem(answer, 404)
     assert_problem(user.post("/analytics/events", EVENT, headers={"X-Workspace": "nothing"}), 404)
 
@@ -153,6 +153,40 @@ def test_invitations_end(stack, user, shared):
     assert shared.roles() == {user.id: "owner"}
 
 
+def test_five_invitations_an_hour(stack, user, shared):
+    guest = stack.new_user()
+    other = Workspace(user)
+    for n in range(5):
+        space = (shared, other)[n % 2]
+        answer = user.post(f"{space.path}/invitations", {"email": guest.email, "role": "viewer"})
+        assert answer.status == 201, answer
+        user.delete(f"{space.path}/invitations/{answer.json()['id']}")
+    assert_problem(user.post(f"{shared.path}/invitations", {"email": guest.email.upper(), "role": "viewer"}), 409)
+    assert Workspace(guest).invite(user, "viewer")
+
+
+def test_an_invitation_is_as_good_as_who_made_it(stack, user, shared):
+    manager, guest = shared.add(stack.new_user(), "admin"), stack.new_user()
+    assert manager.post(f"{shared.path}/invitations", {"email": guest.email, "role": "admin"}, headers=shared.header).status == 201
+    token = mailed_token(stack, guest.email, "You are invited")
+    assert user.request("PATCH", f"{shared.path}/members/{manager.id}", {"role": "member"}).status == 204
+    assert_invalid(guest.post("/workspaces/accept", {"token": token}), token="wrong")
+    assert user.request("PATCH", f"{shared.path}/members/{manager.id}", {"role": "admin"}).status == 204
+    shared.add(guest, "viewer")
+    assert_invalid(guest.post("/workspaces/accept", {"token": token}), token="wrong")  # who is in it is what they are
+    assert shared.roles()[guest.id] == "viewer"
+
+
+def test_only_invitations_that_wait_count(stack, user, shared):
+    stack.postgres.query(
+        "INSERT INTO invitations (workspace_id, email, role, hash, invited_by, created_at, expires_at) SELECT %s, 'x' || n || '@example.org', "
+        "'viewer', sha256(random()::text::bytea), %s, now() - interval '8 days', now() + n * interval '1 day' FROM generate_series(-2, 97) n",
+        shared.id, user.id)
+    invite = lambda address: user.post(f"{shared.path}/invitations", {"email": address, "role": "viewer"}).status
+    assert [invite("x50@example.org"), invite("a@example.org"), invite("b@example.org"), invite("c@example.org")] == [201, 201, 201, 201]
+    assert [invite("d@example.org"), invite("x51@example.org")] == [409, 201]
+
+
 def test_roles_count_within_a_second(stack, user, shared):
     guest = shared.join(stack.new_user(), "viewer")
     assert figures(guest, shared.header) == 0
@@ -194,6 +228,20 @@ def test_handing_over(stack, user, shared):
     assert shared.roles() == {user.id: "admin", other.id: "owner"}
     assert_problem(user.delete(shared.path), 403)  # at once: what cannot be undone asks the database
     assert other.delete(shared.path).status == 204
+
+
+def test_handing_over_to_who_leaves(stack, user, shared):
+    other = shared.add(stack.new_user(), "member")
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with stack.postgres.held("SELECT FROM memberships WHERE user_id = %s FOR UPDATE", other.id, until=2) as wait:
+            given = pool.submit(user.post, f"{shared.path}/transfer", {"user_id": other.id})
+            wait(1)
+            left = pool.submit(other.delete, f"/users/{other.id}")
+        assert given.result().status == 204
+        assert_problem(left.result(), 409)
+    assert shared.roles() == {user.id: "admin", other.id: "owner"}
+    stack.postgres.query("UPDATE users SET is_active = false WHERE id = %s", user.id)
+    assert_invalid(other.post(f"{shared.path}/transfer", {"user_id": user.id}), user_id="unknown")
 
 
 def test_there_is_always_one_owner(stack, user, shared):

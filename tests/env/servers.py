@@ -104,14 +104,21 @@ class Postgres(Server):
 
     @contextlib.contextmanager
     def held(self, sql, *params, until):
-        """A transaction with this statement stays open until so many of the service's statements wait for a lock."""
+        """A transaction with this statement stays open until so many of the service's statements wait for a lock.
+
+        Gives a function that waits for a smaller number.
+        """
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'tallygate'"
         with contextlib.closing(self.connect()) as holder, holder.cursor() as cursor:
             holder.autocommit = False
             cursor.execute(sql, params or None)
+
+            def wait(count):
+                wait_for(lambda: self.value(waiting, database="postgres", user="postgres") >= count, what=f"{count} to wait")
+
             try:
-                yield
-                wait_for(lambda: self.value(waiting, database="postgres", user="postgres") >= until, what=f"{until} to wait")
+                yield wait
+                wait(until)
             finally:
                 holder.rollback()
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attempts to log in, so many a second, each with another address, and none of them right."""
+"""What goes on beside a load: attempts to log in, or loops that only take what processor time is left."""
 import concurrent.futures
 import os
 import secrets
+import subprocess
 import threading
 import time
 
@@ -12,6 +13,8 @@ IN_FLIGHT = 64  # more than the pool can serve: what comes beyond waits at the d
 
 
 class Logins:
+    """So many attempts a second, each with another address, and none of them right."""
+
     def __init__(self, stack, rate):
         self.stack, self.rate = stack, rate
         self.sent = self.answered = 0
@@ -54,3 +57,19 @@ class Logins:
         if not self.stopped.is_set() and answer.status == 401:
             with self.lock:
                 self.answered += 1
+
+
+class Spins:
+    """Loops under SCHED_IDLE, which give way to everything else, as far as the kernel lets them."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __enter__(self):
+        self.processes = [subprocess.Popen(["chrt", "--idle", "0", "sh", "-c", "while :; do :; done"]) for _ in range(self.count)]
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()

@@ -51,6 +51,7 @@ class Http:
     peer: Optional[str] = None
     by_key: bool = False  # an API key instead of an access token
     logins: int = 0       # attempts to log in, a second, beside it
+    spins: int = 0        # loops of the lowest priority beside it, which are no part of Tallygate
 
     def prepare(self, bench):
         self.bodies = request.bodies(self.body)
@@ -91,7 +92,7 @@ class Http:
             figures["pss_mib"] = machine.pss_mib(self.processes(bench)["peer" if self.peer else "tallygate"])
 
         meter = machine.Meter(lambda: self.processes(bench))
-        with flood.Logins(bench.stack, self.logins) as logins:
+        with flood.Logins(bench.stack, self.logins) as logins, flood.Spins(self.spins):
             told = wrk.run(bench.stack, self.file, self.connections, seconds, request.new_word(), weigh)
         figures.update(logins.told())
         units = told["requests"] * self.size
@@ -147,6 +148,8 @@ VARIANTS = [
          **EVENT),
     Http("event-logins", "the same, beside 20 logins a second", path="/analytics/events", expected=recorded, table="events",
          connections=16, logins=20, **EVENT),
+    Http("event-spin", "the same, beside one idle loop instead", path="/analytics/events", expected=recorded, table="events",
+         connections=16, spins=1, **EVENT),
     Http("verify", "GET /auth/verify", path="/auth/verify", expected=verified, **VERIFY),
     Http("verify-ceiling", "GET /auth/verify, constant answer", path="/bench/ceiling/api", expected=constant,
          **VERIFY),

@@ -341,6 +341,16 @@ bool config_load(struct config *config, const char *path, char ret_error[CONFIG_
     return true;
 }
 
+/* systemd's copy (LoadCredential=) is for this service alone, which it may grant by an access control list:
+ * that shows as a right of the group. */
+static bool is_credential(const char *path)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    size_t length = directory ? strlen(directory) : 0;
+    return length > 1 && strncmp(path, directory, length) == 0 && path[length] == '/' &&
+           !strchr(path + length + 1, '/');
+}
+
 bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE])
 {
     const char *path = config->secret_key_file;
@@ -353,7 +363,7 @@ bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE]
         close(fd);
         return fail(ret_error, "secret_key_file %s: is not a regular file", path);
     }
-    if (st.st_mode & (S_IRWXG | S_IRWXO)) {
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) && !is_credential(path)) {
         close(fd);
         return fail(ret_error, "secret_key_file %s: others can read it (mode %03o); chmod 0600 it", path,
                     (unsigned)(st.st_mode & 0777));

@@ -78,6 +78,7 @@ static int run(const struct ctl_command *command, const char *config_path, int a
         .application_name = "tallygatectl",
         .connect_timeout_s = config.database_connect_timeout_s,
         .statement_timeout_ms = STATEMENT_LIMIT_MS,
+        .as_role = true,
     };
     struct ctl ctl = {.config = &config, .pg = pg_new(&options), .options = &options};
     int code = command->run(&ctl, argc, argv);

@@ -30,6 +30,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/pg_peer.h"
 
 enum {
     GRACE_MS = 1000,
@@ -238,7 +239,11 @@ static enum err connect_now(struct pg *pg)
     const char *const keywords[] = {"dbname", "connect_timeout", "fallback_application_name", NULL};
     const char *const values[] = {pg->options->url, limit_s, pg->options->application_name, NULL};
 
+    bool peer = pg->options->as_role && pg_peer_enter(pg->options->url);
     pg->connection = PQconnectdbParams(keywords, values, 1);
+    if (peer) {
+        pg_peer_leave();
+    }
     if (PQstatus(pg->connection) != CONNECTION_OK) {
         return note_away(pg, "connect", PQerrorMessage(pg->connection));
     }

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of an installation on a machine of its own, from the first day to the last: these tests follow one another."""
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from machine import wait_for
+
+HERE = Path(__file__).resolve().parent
+POOLS = ("auth", "ingest", "api")
+CONFIG = "/etc/tallygate/tallygate.conf"
+
+
+def unit(pool):
+    return f"tallygate-fcgi@{pool}.service"
+
+
+def install(machine, package):
+    shutil.copy(package, machine.file("/root") / package.name)
+    return machine.run("dpkg", "-i", f"/root/{package.name}")
+
+
+def health(machine):
+    status, body, _ = machine.curl("/health")
+    return json.loads(body) if status == 200 else None
+
+
+def healthy(machine):
+    answer = health(machine)
+    return bool(answer) and answer["status"] == "healthy"
+
+
+@contextlib.contextmanager
+def load(machine, token):
+    """Events all the while; gives a dictionary that has what became of them afterwards."""
+    told = {}
+    process = subprocess.Popen(
+        ["nsenter", "-t", str(machine.leader), "-n", "--", sys.executable, str(HERE / "load.py"),
+         str(machine.file("/etc/tallygate/tls/cert.pem")), token], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "started\n"
+    try:
+        yield told
+    finally:
+        output, _ = process.communicate("", timeout=120)
+    told.update(json.loads(output))
+
+
+def kept(machine, told):
+    """Everything that was acknowledged is there."""
+    there = set(machine.sql("SELECT id FROM event_ids WHERE id LIKE 'load-%'").split())
+    missing = set(told["recorded"]) - there
+    assert told["recorded"] and not missing, (len(told["recorded"]), missing)
+
+
+@pytest.fixture
+def token(machine):
+    status, body, error = machine.curl("/auth/login", "-H", "Content-Type: application/json", "-d",
+                                       json.dumps({"email": "ada@example.org", "password": "an engine of brass"}))
+    assert status == 200, (status, body, error)
+    return json.loads(body)["access_token"]
+
+
+def test_installing(machine, packages):
+    told = install(machine, packages["this"])
+    assert "applied 0001_accounts" in told.stderr, told
+    for pool in POOLS:
+        wait_for(lambda pool=pool: machine.state(unit(pool)) == "active", what=f"the pool {pool}")
+    assert machine.out("systemctl", "is-enabled", "tallygate.target") == "enabled"
+    assert machine.out("stat", "-c", "%U %G %a", "/etc/tallygate/secret.key") == "root root 600"
+    assert machine.out("stat", "-c", "%U %G %a", CONFIG) == "root tallygate 640"
+    assert machine.out("stat", "-c", "%U %G %a", "/run/tallygate/api.sock") == "tallygate tallygate-web 660"
+    assert "tallygate-web" in machine.out("id", "-nG", "www-data").split()
+    assert machine.out("ps", "-o", "user=", "-p", str(machine.pid(unit("api")))) == "tallygate"
+    assert machine.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'users'") == "tallygate_owner"
+    assert not machine.file("/etc/nginx/sites-enabled/tallygate").exists()
+    # Root needs no password of PostgreSQL for any of it.
+    assert machine.out("tallygatectl", "--config", CONFIG, "migrate", "up") == "nothing to do"
+    assert "signs" in machine.out("tallygatectl", "--config", CONFIG, "keys", "status")
+
+
+def test_what_the_units_may_do(machine):
+    """Judged by systemd itself, on what is loaded."""
+    for name in (*map(unit, POOLS), "tallygate-purge.service"):
+        told = machine.out("systemd-analyze", "security", "--no-pager", name, check=False)
+        level = float(told.rpartition("exposure level for")[2].split(":")[1].split()[0])
+        assert level <= 1.5, told
+    assert machine.run("runuser", "-u", "nobody", "--", "cat", "/etc/tallygate/secret.key", check=False).returncode != 0
+    for pool in POOLS:
+        assert "secret" not in machine.out("cat", f"/proc/{machine.pid(unit(pool))}/cmdline")
+    machine.run("systemctl", "start", "tallygate-purge.service")
+
+
+def test_the_site(machine):
+    machine.run("mkdir", "-p", "/etc/tallygate/tls")
+    machine.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "/etc/tallygate/tls/key.pem",
+                "-out", "/etc/tallygate/tls/cert.pem")
+    machine.run("ln", "-s", "../sites-available/tallygate", "/etc/nginx/sites-enabled/tallygate")
+    machine.run("nginx", "-t")
+    machine.run("systemctl", "reload", "nginx")
+    wait_for(lambda: healthy(machine), what="the service behind nginx")
+    status, body, _ = machine.curl("/auth/register", "-H", "Content-Type: application/json", "-d",
+                                   json.dumps({"email": "ada@example.org", "password": "an engine of brass"}))
+    assert status == 201, body
+    assert machine.out("tallygatectl", "--config", CONFIG, "user", "role", "ada@example.org", "admin")
+
+
+def test_reloading_under_load(machine, token):
+    before = {pool: (machine.pid(unit(pool)), machine.children(machine.pid(unit(pool)))) for pool in POOLS}
+    with load(machine, token) as told:
+        for _ in range(5):
+            for pool in POOLS:
+                machine.run("systemctl", "reload", unit(pool))
+            time.sleep(0.5)
+        for pool in POOLS:
+            pid, workers = before[pool]
+            wait_for(lambda pid=pid, workers=workers: not set(workers) & set(machine.children(pid)), what="new workers")
+            assert machine.pid(unit(pool)) == pid
+        wait_for(lambda: all(machine.state(unit(pool)) == "active" for pool in POOLS))
+    assert told["failed"] == []
+    kept(machine, told)
+
+
+@pytest.mark.parametrize("victim", ["worker", "master", "postgres", "redis"])
+def test_killed_under_load(machine, token, victim):
+    master = machine.pid(unit("ingest"))
+    target = {"worker": lambda: machine.children(master)[0],
+              "master": lambda: master,
+              "postgres": lambda: int(machine.file("/var/lib/postgresql/15/main/postmaster.pid").read_text().split()[0]),
+              "redis": lambda: machine.pid("redis-server.service")}[victim]()
+    with load(machine, token) as told:
+        time.sleep(1)
+        machine.run("kill", "-9", str(target))
+        if victim == "postgres":  # Debian's unit does not start it again by itself
+            machine.run("systemctl", "restart", "postgresql@15-main.service")
+        time.sleep(1)
+        wait_for(lambda: healthy(machine), what="all to be well again")
+        count = int(machine.sql("SELECT count(*) FROM event_ids"))
+        wait_for(lambda: int(machine.sql("SELECT count(*) FROM event_ids")) > count, what="events again")
+    kept(machine, told)
+    if victim == "redis":
+        assert told["failed"] == []
+
+
+def test_rebooting(machine, token):
+    with load(machine, token) as told:
+        time.sleep(1)
+    kept(machine, told)
+    machine.reboot()
+    wait_for(lambda: healthy(machine), 90, what="all to come up by itself")
+    kept(machine, told)
+    status, _, _ = machine.curl("/auth/verify", "-H", f"Authorization: Bearer {token}")
+    assert status == 200  # the keys are the same
+
+
+@pytest.mark.parametrize("to", ["next", "this"])
+def test_upgrade_and_downgrade_under_load(machine, token, packages, to):
+    masters = {pool: machine.pid(unit(pool)) for pool in POOLS}
+    with load(machine, token) as told:
+        time.sleep(0.5)
+        install(machine, packages[to])
+        time.sleep(2)
+    assert told["failed"] == []
+    kept(machine, told)
+    assert {pool: machine.pid(unit(pool)) for pool in POOLS} == masters
+    assert machine.out("dpkg-query", "-W", "-f", "${Version}", "tallygate") == packages[to].name.split("_")[1]
+    assert healthy(machine)
+
+
+def test_removing_keeps_the_data(machine, packages):
+    events = machine.sql("SELECT count(*) FROM events")
+    secret = machine.file("/etc/tallygate/secret.key").read_bytes()
+    machine.run("dpkg", "-r", "tallygate")
+    assert not [pool for pool in POOLS if machine.state(unit(pool)) == "active"]
+    assert machine.sql("SELECT count(*) FROM events") == events
+    assert machine.file("/etc/tallygate/secret.key").read_bytes() == secret
+    install(machine, packages["this"])
+    wait_for(lambda: healthy(machine), what="it to be back")
+    assert machine.sql("SELECT count(*) FROM events") == events
+
+
+def test_purging_asks(machine, packages):
+    machine.run("dpkg", "--purge", "tallygate")
+    assert not machine.file("/etc/tallygate/secret.key").exists()
+    assert not machine.file(CONFIG).exists()
+    assert machine.sql("SELECT count(*) FROM users") == "1"  # not answered: the database stays
+    install(machine, packages["this"])
+    machine.run("debconf-set-selections", input="tallygate tallygate/purge-database boolean true\n")
+    machine.run("dpkg", "--purge", "tallygate")
+    assert machine.sql("SELECT count(*) FROM pg_database WHERE datname = 'tallygate'", "postgres") == "0"
+    assert machine.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tallygate%'", "postgres") == "0"

@@ -1,5 +1,5 @@
 -- Make an account with its personal workspace, membership and first session, or nothing.
---   $1 session id, $2 address, $3 user agent, $4 session's lifetime in seconds, $5 seed, $6 refresh token's hash,
+--   $1 session id, or NULL: no session, $2 address, $3 user agent, $4 session's lifetime in seconds, $5 seed, $6 refresh token's hash,
 --   $7 email, $8 password hash, $9 username, $10 full name, $11 outbox id, $12 hash of the token that proves the address,
 --   $13 sealed token, $14 for how long it is good, in seconds
 -- The total is spread over eight rows, so that registrations do not wait for one another.
@@ -16,7 +16,7 @@ WITH person AS (
 ), session AS (
     INSERT INTO sessions (id, address, user_agent, expires_at, seed, refresh_hash, user_id)
     SELECT $1::uuid, $2::inet, $3, now() + make_interval(secs => $4::int), $5::bytea, $6::bytea, person.id
-    FROM person
+    FROM person WHERE $1::uuid IS NOT NULL
 ), proof AS (
     INSERT INTO mail_tokens (hash, user_id, purpose, email, expires_at)
     SELECT $12::bytea, id, 'verify', $7::text, now() + make_interval(secs => $14::int) FROM person

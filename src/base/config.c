@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -388,28 +389,49 @@ bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE]
     return true;
 }
 
+/* As it would stand in the file, but for secrets. `scratch` holds numbers. */
+static const char *value_text(const struct config *config, const struct setting *setting, char scratch[24])
+{
+    const char *at = (const char *)config + setting->offset;
+    if (is_text(setting)) {
+        const char *text = *(char *const *)at;
+        return setting->type == TYPE_SECRET && *text ? "(hidden)" : text;
+    }
+    int64_t number = *(const int64_t *)at;
+    size_t count;
+    const char *const *words = words_of(setting->type, &count);
+    if (setting->type == TYPE_BOOL) {
+        return number ? "yes" : "no";
+    }
+    snprintf(scratch, 24, "%lld", (long long)number);
+    return words ? words[number] : scratch;
+}
+
 void config_show(const struct config *config, FILE *out)
 {
+    char scratch[24];
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
+        fprintf(out, "# %s\n%s = %s\n", SETTINGS[i].help, SETTINGS[i].key,
+                value_text(config, &SETTINGS[i], scratch));
+    }
+}
+
+struct json_object *config_json(const struct config *config)
+{
+    char scratch[24];
+    struct json_object *object = json_object_new_object();
     for (size_t i = 0; i < ARRAY_SIZE(SETTINGS); i++) {
         const struct setting *setting = &SETTINGS[i];
         const char *at = (const char *)config + setting->offset;
-        fprintf(out, "# %s\n%s = ", setting->help, setting->key);
-        if (is_text(setting)) {
-            const char *text = *(char *const *)at;
-            fprintf(out, "%s\n", setting->type == TYPE_SECRET && *text ? "(hidden)" : text);
-            continue;
-        }
-        int64_t number = *(const int64_t *)at;
-        size_t count;
-        const char *const *words = words_of(setting->type, &count);
-        if (setting->type == TYPE_BOOL) {
-            fprintf(out, "%s\n", number ? "yes" : "no");
-        } else if (words) {
-            fprintf(out, "%s\n", words[number]);
+        if (setting->type == TYPE_INT) {
+            json_add_int(object, setting->key, *(const int64_t *)at);
+        } else if (setting->type == TYPE_BOOL) {
+            json_add(object, setting->key, json_object_new_boolean(*(const int64_t *)at != 0));
         } else {
-            fprintf(out, "%lld\n", (long long)number);
+            json_add_string(object, setting->key, value_text(config, setting, scratch));
         }
     }
+    return object;
 }
 
 void config_list_keys(FILE *out)

@@ -77,6 +77,8 @@ bool config_load(struct config *config, const char *path, char ret_error[CONFIG_
 bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE]);
 /* Print every setting as `key = value` with its help as a comment; secrets are masked. */
 void config_show(const struct config *config, FILE *out);
+/* The same as an object of key and value, for the caller to free. */
+struct json_object *config_json(const struct config *config);
 /* Print the keys alone, one a line. */
 void config_list_keys(FILE *out);
 void config_free(struct config *config);

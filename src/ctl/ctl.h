@@ -19,6 +19,7 @@ struct ctl {
     struct config *config;
     struct pg *pg;
     const struct pg_options *options; /* of it */
+    bool json;                        /* what is found is printed as JSON (--json) */
 };
 
 struct ctl_command {
@@ -28,12 +29,19 @@ struct ctl_command {
     int (*run)(struct ctl *ctl, int argc, char **argv); /* argv[0] is the name */
 };
 
+int ctl_audit(struct ctl *ctl, int argc, char **argv);
+int ctl_config(struct ctl *ctl, int argc, char **argv);
+int ctl_doctor(struct ctl *ctl, int argc, char **argv);
 int ctl_keys(struct ctl *ctl, int argc, char **argv);
 int ctl_mail(struct ctl *ctl, int argc, char **argv);
 int ctl_migrate(struct ctl *ctl, int argc, char **argv);
 int ctl_service(struct ctl *ctl, int argc, char **argv);
+int ctl_setup(struct ctl *ctl, int argc, char **argv);
 int ctl_user(struct ctl *ctl, int argc, char **argv);
 int ctl_workspace(struct ctl *ctl, int argc, char **argv);
+
+/* Make an account whose password is read from standard input, and print it; `full_name` may be NULL. */
+int ctl_user_add(struct ctl *ctl, const char *email, const char *full_name, bool admin);
 
 /* Say how `command` is called; returns CTL_USAGE. */
 int ctl_usage(const char *command);

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "ctl/ctl.h"
+#include "ctl/print.h"
 #include "identity/keyring.h"
 
 enum { DELAY_S = 900, DELAY_MIN_S = 400, /* see discovery.h */ DELAY_MAX_S = 30 * 86400 };
@@ -34,18 +36,23 @@ static int show(struct ctl *ctl)
     if (e) {
         return ctl_database_failed("keys status");
     }
+    JSON_AUTO all = json_object_new_object();
+    struct json_object *items = json_object_new_array();
+    json_add(all, "items", items);
     for (size_t i = 0; i < count; i++) {
-        char from[CLOCK_TEXT_SIZE];
-        clock_format(keys[i].active_from_us, from);
-        printf("%s  %-8s  from %s\n", keys[i].kid, state_of(keys, i, now_us), from);
+        struct json_object *item = json_object_new_object();
+        json_add_string(item, "kid", keys[i].kid);
+        json_add_string(item, "state", state_of(keys, i, now_us));
+        json_add_time(item, "from", keys[i].active_from_us);
+        json_object_array_add(items, item);
     }
+    ctl_print(ctl, all, NULL);
     return CTL_OK;
 }
 
 static int rotate(struct ctl *ctl, int64_t delay_s)
 {
     struct keyring_key key;
-    char from[CLOCK_TEXT_SIZE];
     char error[CONFIG_ERROR_SIZE];
     if (!config_load_secret(ctl->config, error)) { /* the private part is sealed with it */
         fprintf(stderr, "tallygatectl: %s\n", error);
@@ -66,8 +73,10 @@ static int rotate(struct ctl *ctl, int64_t delay_s)
     if (e) {
         return ctl_database_failed("keys rotate");
     }
-    clock_format(key.active_from_us, from);
-    printf("%s  signs from %s\n", key.kid, from);
+    JSON_AUTO told = json_object_new_object();
+    json_add_string(told, "kid", key.kid);
+    json_add_time(told, "from", key.active_from_us);
+    ctl_print(ctl, told, NULL);
     return CTL_OK;
 }
 

@@ -26,7 +26,11 @@ static int write_once(struct ctl *ctl, const char *directory)
         fputs("tallygatectl: mail write: not all was written; see the line above\n", stderr);
         return CTL_FAILED;
     }
-    printf("wrote %" PRId64 " mails\n", written.count);
+    if (ctl->json) {
+        printf("{\"written\":%" PRId64 ",\"sealed\":%" PRId64 "}\n", written.count, written.sealed);
+    } else {
+        printf("wrote %" PRId64 " mails\n", written.count);
+    }
     if (written.sealed) {
         tell_sealed(written.sealed);
     }

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,7 +12,12 @@
 /* A migration may take long; an administrator can interrupt it. */
 enum { STATEMENT_LIMIT_MS = 24 * 3600 * 1000 };
 
+static const char DEFAULT_CONFIG[] = TALLYGATE_CONFDIR "/tallygate.conf";
+
 static const struct ctl_command COMMANDS[] = {
+    {"audit", "[OPTION]…", "what the audit log says", ctl_audit},
+    {"config", "check | show", "look at the settings", ctl_config},
+    {"doctor", "[OPTION]…", "look at all that an installation needs, and say what to do", ctl_doctor},
     {"keys", "status | rotate [SECONDS]", "show the keys that sign tokens, or bring in the next one",
      ctl_keys},
     {"mail", "write DIRECTORY | follow DIRECTORY", "put the mails that wait into files", ctl_mail},
@@ -19,13 +25,16 @@ static const struct ctl_command COMMANDS[] = {
      ctl_migrate},
     {"service", "add NAME | renew NAME | remove NAME | list", "programs that get tokens of their own",
      ctl_service},
-    {"user", "role EMAIL user|admin", "change the role of an account", ctl_user},
+    {"setup", "EMAIL", "make the first administrator", ctl_setup},
+    {"user",
+     "add EMAIL | delete WHO | disable WHO | enable WHO | list | logout WHO | passwd WHO | role WHO user|admin | sessions WHO | show WHO",
+     "accounts; WHO is an address or an id", ctl_user},
     {"workspace", "purge", "erase the events of closed workspaces", ctl_workspace},
 };
 
 static void print_usage(FILE *out)
 {
-    fputs("usage: tallygatectl [--config FILE] COMMAND …\n", out);
+    fputs("usage: tallygatectl [--config FILE] [--json] COMMAND …\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++) {
         fprintf(out, "  %s %s\n        %s\n", COMMANDS[i].name, COMMANDS[i].usage, COMMANDS[i].help);
     }
@@ -57,7 +66,7 @@ static const struct ctl_command *find_command(const char *name)
     return NULL;
 }
 
-static int run(const struct ctl_command *command, const char *config_path, int argc, char **argv)
+static int run(const struct ctl_command *command, const char *config_path, bool json, int argc, char **argv)
 {
     struct config config = {0};
     char error[CONFIG_ERROR_SIZE];
@@ -80,7 +89,7 @@ static int run(const struct ctl_command *command, const char *config_path, int a
         .statement_timeout_ms = STATEMENT_LIMIT_MS,
         .as_role = true,
     };
-    struct ctl ctl = {.config = &config, .pg = pg_new(&options), .options = &options};
+    struct ctl ctl = {.config = &config, .pg = pg_new(&options), .options = &options, .json = json};
     int code = command->run(&ctl, argc, argv);
     pg_free(ctl.pg);
     config_free(&config);
@@ -90,16 +99,21 @@ static int run(const struct ctl_command *command, const char *config_path, int a
 int main(int argc, char **argv)
 {
     static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {"version", no_argument, NULL, 'V'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    const char *config_path = NULL;
+    const char *config_path = access(DEFAULT_CONFIG, F_OK) == 0 ? DEFAULT_CONFIG : NULL;
+    bool json = false;
     int option;
     /* The plus stops at the command, whose options are its own. */
     while ((option = getopt_long(argc, argv, "+c:hV", OPTIONS, NULL)) != -1) {
         switch (option) {
         case 'c':
             config_path = optarg;
+            break;
+        case 'j':
+            json = true;
             break;
         case 'V':
             puts("tallygatectl " PACKAGE_VERSION);
@@ -117,5 +131,5 @@ int main(int argc, char **argv)
         print_usage(stderr);
         return CTL_USAGE;
     }
-    return run(command, config_path, argc - optind, argv + optind);
+    return run(command, config_path, json, argc - optind, argv + optind);
 }

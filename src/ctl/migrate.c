@@ -4,41 +4,76 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "ctl/ctl.h"
+#include "ctl/print.h"
 #include "store/migrate.h"
+
+/* What was done: told at once to people, and in the end as JSON. */
+struct progress {
+    const struct ctl *ctl;
+    struct json_object *items;
+};
+
+static void add_item(struct json_object *items, int version, const char *name, const char *what,
+                     const char *at)
+{
+    char text[80];
+    struct json_object *item = json_object_new_object();
+    snprintf(text, sizeof(text), "%04d_%s", version, name);
+    json_add_string(item, "migration", text);
+    json_add_string(item, what, at);
+    json_object_array_add(items, item);
+}
 
 static void report(const struct migration *migration, const char *what, void *argument)
 {
-    int *count = argument;
-    (*count)++;
-    printf("%s %04d_%s\n", what, migration->version, migration->name);
-    fflush(stdout);
+    struct progress *progress = argument;
+    add_item(progress->items, migration->version, migration->name, "done", what);
+    if (!progress->ctl->json) {
+        printf("%s %04d_%s\n", what, migration->version, migration->name);
+        fflush(stdout);
+    }
 }
 
-static int end(bool ok, int count, const char *error)
+static int failed(const char *error)
+{
+    fprintf(stderr, "tallygatectl: migrate: %s\n", error);
+    return CTL_FAILED;
+}
+
+static int end(const struct ctl *ctl, bool ok, struct json_object *all, const struct progress *progress,
+               const char *error)
 {
     if (!ok) {
-        fprintf(stderr, "tallygatectl: migrate: %s\n", error);
-        return CTL_FAILED;
+        return failed(error);
     }
-    if (count == 0) {
+    if (ctl->json) {
+        ctl_print(ctl, all, NULL);
+    } else if (json_object_array_length(progress->items) == 0) {
         puts("nothing to do");
     }
     return CTL_OK;
 }
 
-static int show_status(struct pg *pg)
+static int show_status(const struct ctl *ctl, struct pg *pg)
 {
     char error[MIGRATE_ERROR_SIZE];
+    JSON_AUTO all = json_object_new_object();
+    struct json_object *items = json_object_new_array();
     struct migration_state *states = mem_zalloc(MIGRATIONS_COUNT, sizeof(*states));
     bool ok = migrate_status(pg, states, error);
+    json_add(all, "items", items);
     for (size_t i = 0; ok && i < MIGRATIONS_COUNT; i++) {
-        printf("%04d_%-24s %s\n", states[i].version, states[i].name,
-               states[i].applied ? states[i].applied_at : "not applied");
+        add_item(items, states[i].version, states[i].name, "applied_at",
+                 states[i].applied ? states[i].applied_at : NULL);
     }
     free(states);
-    return end(ok, 1, error);
+    if (ok) {
+        ctl_print(ctl, all, NULL);
+    }
+    return ok ? CTL_OK : failed(error);
 }
 
 /* The role of the pools, when it is another one than the owner, gets what it needs. */
@@ -61,13 +96,15 @@ static bool grant(struct pg *owner, struct pg *application, char *ret_error)
 static int run(const struct ctl *ctl, struct pg *pg, int argc, char **argv)
 {
     char error[MIGRATE_ERROR_SIZE];
-    int count = 0;
+    JSON_AUTO all = json_object_new_object();
+    struct progress progress = {.ctl = ctl, .items = json_object_new_array()};
+    json_add(all, "items", progress.items);
     if (argc == 2 && strcmp(argv[1], "status") == 0) {
-        return show_status(pg);
+        return show_status(ctl, pg);
     }
     if (argc == 2 && strcmp(argv[1], "up") == 0) {
-        bool ok = migrate_up(pg, report, &count, error) && (pg == ctl->pg || grant(pg, ctl->pg, error));
-        return end(ok, count, error);
+        bool ok = migrate_up(pg, report, &progress, error) && (pg == ctl->pg || grant(pg, ctl->pg, error));
+        return end(ctl, ok, all, &progress, error);
     }
     if ((argc == 2 || argc == 3) && strcmp(argv[1], "down") == 0) {
         char *rest = NULL;
@@ -76,8 +113,8 @@ static int run(const struct ctl *ctl, struct pg *pg, int argc, char **argv)
             fprintf(stderr, "tallygatectl: STEPS must be from 1 to %zu\n", MIGRATIONS_COUNT);
             return CTL_USAGE;
         }
-        bool ok = migrate_down(pg, (int)steps, report, &count, error);
-        return end(ok, count, error);
+        bool ok = migrate_down(pg, (int)steps, report, &progress, error);
+        return end(ctl, ok, all, &progress, error);
     }
     return ctl_usage(argv[0]);
 }

@@ -3,14 +3,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/json.h"
 #include "ctl/ctl.h"
+#include "ctl/print.h"
 #include "identity/service.h"
 
 /* The secret goes to standard output, and nowhere else. */
-static int show(struct service_credentials *credentials)
+static int show(const struct ctl *ctl, struct service_credentials *credentials)
 {
-    printf("client_id      %s\nclient_secret  %s\n", credentials->client_id, credentials->secret);
+    JSON_AUTO told = json_object_new_object();
+    json_add_string(told, "client_id", credentials->client_id);
+    json_add_string(told, "client_secret", credentials->secret);
+    ctl_print(ctl, told, NULL);
     crypto_wipe(credentials, sizeof(*credentials));
     return CTL_OK;
 }
@@ -18,16 +22,21 @@ static int show(struct service_credentials *credentials)
 static int list(struct ctl *ctl)
 {
     PG_RESULT_AUTO result = NULL;
+    JSON_AUTO all = json_object_new_object();
+    struct json_object *items = json_object_new_array();
+    json_add(all, "items", items);
     if (service_list(ctl->pg, &result) != ERR_OK) {
         return ctl_database_failed("service list");
     }
     for (int row = 0; row < PQntuples(result); row++) {
-        char created[CLOCK_TEXT_SIZE], renewed[CLOCK_TEXT_SIZE];
-        clock_format(pg_get_int(result, row, 2), created);
-        clock_format(pg_get_int(result, row, 3), renewed);
-        printf("%s  %s  since %s, secret from %s\n", pg_get_text(result, row, 0), pg_get_text(result, row, 1),
-               created, renewed);
+        struct json_object *item = json_object_new_object();
+        json_add_string(item, "client_id", pg_get_text(result, row, 0));
+        json_add_string(item, "name", pg_get_text(result, row, 1));
+        json_add_time(item, "created_at", pg_get_int(result, row, 2));
+        json_add_time(item, "renewed_at", pg_get_int(result, row, 3));
+        json_object_array_add(items, item);
     }
+    ctl_print(ctl, all, "there are none");
     return CTL_OK;
 }
 
@@ -40,7 +49,7 @@ static int change(struct ctl *ctl, const char *action, const char *name)
                                               : service_renew(ctl->pg, name, &credentials);
     switch (e) {
     case ERR_OK:
-        return removes ? CTL_OK : show(&credentials);
+        return removes ? CTL_OK : show(ctl, &credentials);
     case ERR_CONFLICT:
         fprintf(stderr, "tallygatectl: there is a service %s already\n", name);
         return CTL_FAILED;

@@ -1,25 +1,269 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tallygatectl user role EMAIL user|admin */
+/* tallygatectl user …: what the API's /users does, and what people do with their own account. */
+#include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl/ctl.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "ctl/call.h"
+#include "ctl/print.h"
+#include "ctl/secret.h"
 #include "identity/account.h"
+#include "identity/session.h"
+#include "identity/user.h"
+
+enum { ID_SIZE = 24 };
+
+/* The account that an argument means, by address or id. */
+static int find(struct ctl *ctl, const char *who, int64_t *ret_user_id)
+{
+    enum err e = user_find(ctl->pg, who, ret_user_id);
+    if (e == ERR_NOT_FOUND) {
+        fprintf(stderr, "tallygatectl: there is no account %s\n", who);
+        return CTL_NOT_FOUND;
+    }
+    return e ? ctl_database_failed("user") : CTL_OK;
+}
+
+/* A call about the account `who`; its answer is printed, or `done` and the argument when there is none. */
+static int about(struct ctl *ctl, const char *who, struct ctl_call *call, bool oneself, const char *done)
+{
+    char id[ID_SIZE];
+    int64_t user_id;
+    JSON_AUTO answer = NULL;
+    int code = find(ctl, who, &user_id);
+    if (code) {
+        return code;
+    }
+    snprintf(id, sizeof(id), "%" PRId64, user_id);
+    call->id = id;
+    call->user_id = oneself ? user_id : 0;
+    code = ctl_call(ctl, call, &answer);
+    if (code) {
+        return code;
+    }
+    if (done && !ctl->json) {
+        printf("%s %s\n", who, done);
+    } else if (answer) {
+        ctl_print(ctl, answer, "there are none");
+    } else {
+        puts("{}");
+    }
+    return CTL_OK;
+}
+
+static int change(struct ctl *ctl, const char *who, const char *member, struct json_object *value,
+                  const char *done)
+{
+    JSON_AUTO body = json_object_new_object();
+    json_add(body, member, value);
+    struct ctl_call call = {.handler = user_change, .body = body};
+    return about(ctl, who, &call, false, done);
+}
+
+/* ---- the subcommands; argv[0] is the word, the options and arguments follow ---- */
+
+static int list(struct ctl *ctl, int argc, char **argv)
+{
+    static const struct option OPTIONS[] = {{"search", required_argument, NULL, 's'},
+                                            {"role", required_argument, NULL, 'r'},
+                                            {"inactive", no_argument, NULL, 'i'},
+                                            {NULL, 0, NULL, 0}};
+    const char *search = NULL, *role = NULL, *active = NULL;
+    int option, code;
+    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            search = optarg;
+            break;
+        case 'r':
+            role = optarg;
+            break;
+        case 'i':
+            active = "false";
+            break;
+        default:
+            return CTL_USAGE;
+        }
+    }
+    if (optind != argc) {
+        return ctl_usage("user");
+    }
+    JSON_AUTO all = json_object_new_object();
+    struct json_object *items = json_object_new_array();
+    char *cursor = NULL;
+    json_add(all, "items", items);
+    do { /* page by page, until there is no next one */
+        struct buf query;
+        JSON_AUTO page = NULL;
+        struct json_object *found = NULL, *next = NULL;
+        buf_init(&query, 4096);
+        ctl_query_add(&query, "limit", "1000");
+        ctl_query_add(&query, "cursor", cursor);
+        ctl_query_add(&query, "search", search);
+        ctl_query_add(&query, "role", role);
+        ctl_query_add(&query, "is_active", active);
+        const struct ctl_call call = {.handler = user_list, .query = buf_text(&query)};
+        code = ctl_call(ctl, &call, &page);
+        buf_free(&query);
+        free(cursor);
+        cursor = NULL;
+        if (code) {
+            break;
+        }
+        json_object_object_get_ex(page, "items", &found);
+        for (size_t i = 0; i < json_object_array_length(found); i++) {
+            json_object_array_add(items, json_object_get(json_object_array_get_idx(found, i)));
+        }
+        if (json_object_object_get_ex(page, "next_cursor", &next) && next) {
+            cursor = mem_strdup(json_object_get_string(next));
+        }
+    } while (cursor);
+    if (!code) {
+        ctl_print(ctl, all, "there are none");
+    }
+    return code;
+}
+
+static int show(struct ctl *ctl, int argc, char **argv)
+{
+    struct ctl_call call = {.handler = user_show};
+    return argc == 2 ? about(ctl, argv[1], &call, true, NULL) : ctl_usage("user");
+}
+
+int ctl_user_add(struct ctl *ctl, const char *email, const char *full_name, bool admin)
+{
+    char password[CTL_SECRET_MAX], error[CONFIG_ERROR_SIZE];
+    JSON_AUTO body = json_object_new_object();
+    JSON_AUTO answer = NULL;
+    if (!config_load_secret(ctl->config, error)) { /* the mail that proves the address is sealed with it */
+        fprintf(stderr, "tallygatectl: %s\n", error);
+        return CTL_FAILED;
+    }
+    if (!ctl_read_secret("Password", password)) {
+        return CTL_FAILED;
+    }
+    json_add_string(body, "email", email);
+    json_add_string(body, "password", password);
+    crypto_wipe(password, sizeof(password));
+    if (full_name) {
+        json_add_string(body, "full_name", full_name);
+    }
+    const struct ctl_call call = {.handler = account_add, .body = body};
+    int code = ctl_call(ctl, &call, &answer);
+    if (code || !admin) {
+        if (!code) {
+            ctl_print(ctl, answer, NULL);
+        }
+        return code;
+    }
+    JSON_AUTO role = json_object_new_object();
+    JSON_AUTO changed = NULL;
+    json_add_string(role, "role", "admin");
+    const struct ctl_call promote = {.handler = user_change,
+                                     .id = json_object_get_string(json_object_object_get(answer, "id")),
+                                     .body = role};
+    code = ctl_call(ctl, &promote, &changed);
+    if (!code) {
+        ctl_print(ctl, changed, NULL);
+    }
+    return code;
+}
+
+static int add(struct ctl *ctl, int argc, char **argv)
+{
+    static const struct option OPTIONS[] = {
+        {"full-name", required_argument, NULL, 'n'}, {"admin", no_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
+    const char *full_name = NULL;
+    bool admin = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
+        switch (option) {
+        case 'n':
+            full_name = optarg;
+            break;
+        case 'a':
+            admin = true;
+            break;
+        default:
+            return CTL_USAGE;
+        }
+    }
+    return optind + 1 == argc ? ctl_user_add(ctl, argv[optind], full_name, admin) : ctl_usage("user");
+}
+
+static int role(struct ctl *ctl, int argc, char **argv)
+{
+    bool known = argc == 3 && (strcmp(argv[2], "user") == 0 || strcmp(argv[2], "admin") == 0);
+    if (!known) {
+        return ctl_usage("user");
+    }
+    return change(ctl, argv[1], "role", json_object_new_string(argv[2]),
+                  strcmp(argv[2], "admin") == 0 ? "is now admin" : "is now user");
+}
+
+static int disable(struct ctl *ctl, int argc, char **argv)
+{
+    return argc == 2 ? change(ctl, argv[1], "is_active", json_object_new_boolean(false), "is switched off")
+                     : ctl_usage("user");
+}
+
+static int enable(struct ctl *ctl, int argc, char **argv)
+{
+    return argc == 2 ? change(ctl, argv[1], "is_active", json_object_new_boolean(true), "is switched on")
+                     : ctl_usage("user");
+}
+
+static int passwd(struct ctl *ctl, int argc, char **argv)
+{
+    char password[CTL_SECRET_MAX];
+    JSON_AUTO body = json_object_new_object();
+    struct ctl_call call = {.handler = account_update, .body = body};
+    if (argc != 2) {
+        return ctl_usage("user");
+    }
+    if (!ctl_read_secret("New password", password)) {
+        return CTL_FAILED;
+    }
+    ctl->config->profile_requires_password = 0; /* that is the owner's, who may have lost it */
+    json_add_string(body, "password", password);
+    crypto_wipe(password, sizeof(password));
+    return about(ctl, argv[1], &call, true, "has a new password, and no session any more");
+}
+
+static int delete (struct ctl *ctl, int argc, char **argv)
+{
+    struct ctl_call call = {.handler = account_delete};
+    return argc == 2 ? about(ctl, argv[1], &call, false, "is deleted") : ctl_usage("user");
+}
+
+static int sessions(struct ctl *ctl, int argc, char **argv)
+{
+    struct ctl_call call = {.handler = session_list};
+    return argc == 2 ? about(ctl, argv[1], &call, true, NULL) : ctl_usage("user");
+}
+
+static int logout(struct ctl *ctl, int argc, char **argv)
+{
+    struct ctl_call call = {.handler = session_logout, .query = "scope=global"};
+    return argc == 2 ? about(ctl, argv[1], &call, true, "has no session any more") : ctl_usage("user");
+}
 
 int ctl_user(struct ctl *ctl, int argc, char **argv)
 {
-    bool known_role = argc == 4 && (strcmp(argv[3], "user") == 0 || strcmp(argv[3], "admin") == 0);
-    if (!known_role || strcmp(argv[1], "role") != 0) {
-        return ctl_usage(argv[0]);
+    static const struct {
+        const char *name;
+        int (*run)(struct ctl *ctl, int argc, char **argv);
+    } WORDS[] = {{"add", add},           {"delete", delete}, {"disable", disable}, {"enable", enable},
+                 {"list", list},         {"logout", logout}, {"passwd", passwd},   {"role", role},
+                 {"sessions", sessions}, {"show", show}};
+    for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(WORDS); i++) {
+        if (strcmp(argv[1], WORDS[i].name) == 0) {
+            optind = 0; /* getopt begins anew, in what follows the word */
+            return WORDS[i].run(ctl, argc - 1, argv + 1);
+        }
     }
-    enum err e = account_set_role(ctl->pg, argv[2], argv[3]);
-    if (e == ERR_NOT_FOUND) {
-        fprintf(stderr, "tallygatectl: there is no account %s\n", argv[2]);
-        return CTL_NOT_FOUND;
-    }
-    if (e) {
-        return ctl_database_failed("user role");
-    }
-    printf("%s is now %s\n", argv[2], argv[3]);
-    return CTL_OK;
+    return ctl_usage(argv[0]);
 }

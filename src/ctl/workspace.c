@@ -22,6 +22,10 @@ int ctl_workspace(struct ctl *ctl, int argc, char **argv)
         }
         total += erased;
     } while (erased > 0);
-    printf("erased %" PRId64 " rows\n", total);
+    if (ctl->json) {
+        printf("{\"erased\":%" PRId64 "}\n", total);
+    } else {
+        printf("erased %" PRId64 " rows\n", total);
+    }
     return CTL_OK;
 }

@@ -28,14 +28,6 @@ static const struct pg_statement UPDATE = {"account_update", sql_account_update}
 static const struct pg_statement DELETE = {"account_delete", sql_account_delete};
 static const struct pg_statement EXISTS = {"account_exists",
                                            "SELECT is_last_admin(id) FROM users WHERE id = $1"};
-/* By an administrator at a shell, so the entry has no actor. */
-static const struct pg_statement SET_ROLE = {
-    "account_set_role",
-    "WITH before AS (SELECT id, role FROM users WHERE email = $1::text::citext), "
-    "changed AS (UPDATE users u SET role = $2, updated_at = now() FROM before b WHERE u.id = b.id RETURNING u.id) "
-    "INSERT INTO audit_log (action, subject, detail) SELECT 'user.changed', 'user:' || id, "
-    "jsonb_build_object('before', jsonb_build_object('role', role), 'after', jsonb_build_object('role', $2::text)) "
-    "FROM before JOIN changed USING (id) RETURNING id"};
 static const struct pg_statement PURGE = {"account_purge", sql_account_purge};
 
 /* Of PROFILE; of UPDATE the first six, and then what the audit log says. */
@@ -51,71 +43,95 @@ enum {
 };
 enum { DELETED_DETAIL = 1 };
 
-enum err account_register(struct request *request, struct response *response)
+enum { NEW_EMAIL, NEW_PASSWORD, NEW_USERNAME, NEW_FULL_NAME, NEW_FIELDS };
+
+static enum err read_new(struct request *request, struct json_object **ret_body,
+                         struct value values[NEW_FIELDS])
 {
-    static const struct field FIELDS[] = {
+    static const struct field FIELDS[NEW_FIELDS] = {
         {"email", FIELD_STRING, FIELD_REQUIRED, 3, 254, validate_email},
         {"password", FIELD_BYTES, FIELD_REQUIRED, 0, 1024, password_check},
         {"username", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, ACCOUNT_USERNAME_MAX, NULL},
         {"full_name", FIELD_STRING, FIELD_NULLABLE | FIELD_ONE_LINE, 1, ACCOUNT_FULL_NAME_MAX, NULL},
     };
-    enum { EMAIL, PASSWORD, USERNAME, FULL_NAME, COUNT };
-    const struct services *services = request->services;
-    struct value values[COUNT];
-    JSON_AUTO body = NULL;
-    PG_RESULT_AUTO taken = NULL;
-    PG_RESULT_AUTO result = NULL;
-    char hash[PASSWORD_HASH_SIZE];
-    struct session_opened session = {.access_token = NULL};
-    struct mail_token token;
+    enum err e = validate_body(request, FIELDS, NEW_FIELDS, ret_body, values);
+    if (e) {
+        return e;
+    }
+    const struct strength_account account = {values[NEW_EMAIL].text, values[NEW_USERNAME].text,
+                                             values[NEW_FULL_NAME].text};
+    return strength_check(request, "password", values[NEW_PASSWORD].text, &account);
+}
 
-    enum err e = validate_body(request, FIELDS, COUNT, &body, values);
-    if (e) {
-        return e;
-    }
-    const struct strength_account account = {values[EMAIL].text, values[USERNAME].text,
-                                             values[FULL_NAME].text};
-    e = strength_check(request, "password", values[PASSWORD].text, &account);
-    if (e) {
-        return e;
-    }
-    if (!keyring_is_loaded(services->keyring)) {
-        return ERR_UNAVAILABLE;
-    }
+/* `session` is the first one; NULL: none. */
+static enum err insert(struct request *request, const struct value values[NEW_FIELDS],
+                       struct session_opened *session, PGresult **ret_result)
+{
+    const struct services *services = request->services;
+    char hash[PASSWORD_HASH_SIZE];
+    struct mail_token token;
+    struct pg_params by_email = {0}, params = {0};
+    PG_RESULT_AUTO taken = NULL;
+
     /* Asked before the costly hash; the unique key decides in the end. */
-    struct pg_params by_email = {0};
-    pg_text(&by_email, values[EMAIL].text);
-    e = pg_query(services->pg, &TAKEN, &by_email, &taken);
+    pg_text(&by_email, values[NEW_EMAIL].text);
+    enum err e = pg_query(services->pg, &TAKEN, &by_email, &taken);
     if (!e && pg_get_bool(taken, 0, 0)) {
         e = ERR_CONFLICT;
     }
-    e = e ? e : password_hash(services->hasher, values[PASSWORD].text, services->config->bcrypt_cost, hash);
+    e = e ? e
+          : password_hash(services->hasher, values[NEW_PASSWORD].text, services->config->bcrypt_cost, hash);
     if (!e) {
-        struct pg_params params = {0};
-        e = session_params(request, &params, &session);
-        pg_text(&params, values[EMAIL].text);
+        for (int i = 0; i < SESSION_PARAMS && !session; i++) {
+            pg_text(&params, NULL);
+        }
+        e = session ? session_params(request, &params, session) : ERR_OK;
+        pg_text(&params, values[NEW_EMAIL].text);
         pg_text(&params, hash);
-        pg_text(&params, values[USERNAME].text);
-        pg_text(&params, values[FULL_NAME].text);
+        pg_text(&params, values[NEW_USERNAME].text);
+        pg_text(&params, values[NEW_FULL_NAME].text);
         e = e ? e : mail_token_make(services->config, &token);
         mail_token_params(&token, &params);
         pg_int(&params, PROOF_VERIFY_TTL_S);
         const struct audit_change change = {
             .statement = &REGISTER, .params = &params, .action = "user.registered", .kind = "user"};
-        e = e ? e : audit_carry_out(request, &change, &result);
+        e = e ? e : audit_carry_out(request, &change, ret_result);
     }
-    if (e == ERR_CONFLICT) {
-        return problem_say(&request->problem, e, "An account with this address exists already.");
+    return e == ERR_CONFLICT
+               ? problem_say(&request->problem, e, "An account with this address exists already.")
+               : e;
+}
+
+enum err account_add(struct request *request, struct response *response)
+{
+    struct value values[NEW_FIELDS];
+    JSON_AUTO body = NULL;
+    PG_RESULT_AUTO result = NULL;
+    enum err e = read_new(request, &body, values);
+    e = e ? e : insert(request, values, NULL, &result);
+    return e ? e : user_answer(request, response, pg_get_int(result, 0, 0));
+}
+
+enum err account_register(struct request *request, struct response *response)
+{
+    struct value values[NEW_FIELDS];
+    JSON_AUTO body = NULL;
+    PG_RESULT_AUTO result = NULL;
+    struct session_opened session = {.access_token = NULL};
+    enum err e = read_new(request, &body, values);
+    if (!e && !keyring_is_loaded(request->services->keyring)) {
+        e = ERR_UNAVAILABLE;
     }
+    e = e ? e : insert(request, values, &session, &result);
     if (e) {
         return e;
     }
     struct session_user user = {
         .user_id = pg_get_int(result, 0, 0),
         .workspace_id = pg_get_int(result, 0, 1),
-        .email = values[EMAIL].text,
-        .username = values[USERNAME].text,
-        .full_name = values[FULL_NAME].text,
+        .email = values[NEW_EMAIL].text,
+        .username = values[NEW_USERNAME].text,
+        .full_name = values[NEW_FULL_NAME].text,
         .created_us = pg_get_int(result, 0, 2),
         .updated_us = pg_get_int(result, 0, 2),
     };
@@ -389,16 +405,6 @@ enum err account_delete(struct request *request, struct response *response)
         response_empty(response, 204);
     }
     return e;
-}
-
-enum err account_set_role(struct pg *pg, const char *email, const char *role)
-{
-    struct pg_params params = {0};
-    PG_RESULT_AUTO result = NULL;
-    pg_text(&params, email);
-    pg_text(&params, role);
-    enum err e = pg_query(pg, &SET_ROLE, &params, &result);
-    return e ? e : PQntuples(result) ? ERR_OK : ERR_NOT_FOUND;
 }
 
 enum err account_purge_closed(struct pg *pg, int64_t limit, int64_t *ret_erased)

@@ -21,6 +21,9 @@
 
 enum { ACCOUNT_USERNAME_MAX = 64, ACCOUNT_FULL_NAME_MAX = 200 }; /* characters */
 
+/* Make an account as POST /auth/register does, but log nobody in; answers what GET /users/{id} would. For
+ * tallygatectl. */
+enum err account_add(struct request *request, struct response *response);
 /* POST /auth/register */
 enum err account_register(struct request *request, struct response *response);
 /* Whether `current` is the caller's password: ERR_FORBIDDEN when not. */
@@ -33,8 +36,6 @@ enum err account_update(struct request *request, struct response *response);
 /* DELETE /auth/users/{id} */
 enum err account_delete(struct request *request, struct response *response);
 
-/* Give the account of `email` the role user or admin. ERR_NOT_FOUND when there is none. */
-enum err account_set_role(struct pg *pg, const char *email, const char *role);
 /* Erase up to `limit` rows of workspaces that were closed 15 minutes ago or earlier. *ret_erased tells
  * how many; call until 0. */
 enum err account_purge_closed(struct pg *pg, int64_t limit, int64_t *ret_erased);

@@ -22,9 +22,10 @@ enum err audit_write(struct pg *pg, const struct request *request, const struct 
 {
     struct pg_params params = {0};
     char grant[UUID_TEXT_SIZE];
-    bool nobody = request->principal.kind == PRINCIPAL_NOBODY;
+    bool shell = request->principal.kind == PRINCIPAL_SHELL; /* whoever is at it has not logged in to us */
+    bool nobody = shell || request->principal.kind == PRINCIPAL_NOBODY;
     uuid_format(request->principal.grant_id, grant);
-    pg_int(&params, request->principal.user_id);
+    pg_int(&params, shell ? 0 : request->principal.user_id);
     pg_text(&params, nobody ? NULL : grant);
     pg_text(&params, request_variable(request, "REMOTE_ADDR"));
     pg_text(&params, request->request_id);

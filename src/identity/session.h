@@ -39,6 +39,7 @@ struct session_opened {
 void session_read_user(struct arena *arena, const PGresult *row, struct session_user *ret_user);
 /* The parameters that describe a new session, in the order id, address, user agent, lifetime in
  * seconds, seed, refresh token's hash, for statements that insert one. */
+enum { SESSION_PARAMS = 6 };
 enum err session_params(struct request *request, struct pg_params *params, struct session_opened *ret_opened);
 /* An access token for the session; it lives in the arena. */
 enum err session_token(struct request *request, const struct session_user *user, const uint8_t session_id[16],

@@ -12,6 +12,9 @@
 #include "queries.h"
 
 static const struct pg_statement ROLE = {"user_role", "SELECT role FROM users WHERE id = $1 AND is_active"};
+static const struct pg_statement FIND = {
+    "user_find",
+    "SELECT id FROM users WHERE email = $1::text::citext OR ($1 ~ '^[1-9][0-9]{0,17}$' AND id::text = $1)"};
 static const struct pg_statement LIST = {"user_list", sql_user_list};
 static const struct pg_statement SHOW = {"user_show", sql_user_show};
 static const struct pg_statement CHANGE = {"user_change", sql_user_change};
@@ -23,6 +26,9 @@ enum err user_check_admin(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO result = NULL;
+    if (request->principal.kind == PRINCIPAL_SHELL) {
+        return ERR_OK;
+    }
     pg_int(&params, request->principal.user_id);
     enum err e = pg_query(request->services->pg, &ROLE, &params, &result);
     if (e) {
@@ -195,4 +201,17 @@ enum err user_change(struct request *request, struct response *response)
         return explain_unchanged(request, id);
     }
     return e ? e : user_answer(request, response, id);
+}
+
+enum err user_find(struct pg *pg, const char *who, int64_t *ret_user_id)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    pg_text(&params, who);
+    enum err e = pg_query(pg, &FIND, &params, &row);
+    if (!e && PQntuples(row) == 0) {
+        return ERR_NOT_FOUND;
+    }
+    *ret_user_id = e ? 0 : pg_get_int(row, 0, 0);
+    return e;
 }

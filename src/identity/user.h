@@ -25,4 +25,7 @@ enum err user_show_me(struct request *request, struct response *response);
 /* PATCH /users/me: as PUT /auth/profile */
 enum err user_change_me(struct request *request, struct response *response);
 
+/* The account with this address, or this id in digits. ERR_NOT_FOUND when there is none. */
+enum err user_find(struct pg *pg, const char *who, int64_t *ret_user_id);
+
 #endif

@@ -182,7 +182,7 @@ def test_no_longer_admin(stack, admin, other):
 @pytest.mark.parametrize("arguments, code, words", [
     (["role", "nobody@example.org", "admin"], 3, "no account nobody@example.org"),
     (["role", "nobody@example.org", "owner"], 2, "usage:"),
-    (["role", "nobody@example.org"], 2, "usage:"),
+    (["role", "nobody@example.org"], 2, "usage:"), (["role", "nobody@example.org", "root"], 2, "usage:"),
     (["rule", "nobody@example.org", "admin"], 2, "usage:"),
     ([], 2, "usage:"),
 ])

@@ -56,9 +56,9 @@ def bad(done, *words):
 
 
 def test_status_of_nothing(database):
-    lines = good(database.migrate("status")).splitlines()
+    lines = good(database.migrate("status")).splitlines()[1:]
     assert [line.split()[0] for line in lines] == FILES
-    assert all(line.endswith("not applied") for line in lines)
+    assert all(line.endswith("  -") for line in lines)
     assert database.tables() == set(), "a look changes nothing"
 
 
@@ -67,7 +67,7 @@ def test_up(database):
     assert database.applied() == list(range(1, NEWEST + 1))
     assert {"users", "workspaces", "events", "rollup_hour"} <= database.tables()
     assert good(database.migrate("up")) == "nothing to do\n"
-    for line in good(database.migrate("status")).splitlines():
+    for line in good(database.migrate("status")).splitlines()[1:]:
         assert re.search(r" \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", line)
 
 

@@ -150,13 +150,13 @@ class Stack:
     def curl(self, path, *options):
         return http.curl(self.url + path, self.cert, *options)
 
-    def ctl(self, *arguments, config=None):
-        """Run tallygatectl."""
-        return self.program("tallygatectl", "--config", str(config or self.config), *arguments)
+    def ctl(self, *arguments, config=None, given=None):
+        """Run tallygatectl, with this text on standard input."""
+        return self.program("tallygatectl", "--config", str(config or self.config), *arguments, given=given)
 
-    def program(self, name, *arguments, env=None):
+    def program(self, name, *arguments, env=None, given=None):
         return subprocess.run(
-            [str(BUILD / name), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            [str(BUILD / name), *arguments], capture_output=True, text=True, input=given or "",
             env={**command_environment(), **(env or {})}, timeout=120, check=False,
         )
 

@@ -80,8 +80,8 @@ def test_installing(machine, packages):
     assert machine.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'users'") == "tallygate_owner"
     assert not machine.file("/etc/nginx/sites-enabled/tallygate").exists()
     # Root needs no password of PostgreSQL for any of it.
-    assert machine.out("tallygatectl", "--config", CONFIG, "migrate", "up") == "nothing to do"
-    assert "signs" in machine.out("tallygatectl", "--config", CONFIG, "keys", "status")
+    assert machine.out("tallygatectl", "migrate", "up") == "nothing to do"
+    assert "signs" in machine.out("tallygatectl", "keys", "status")
 
 
 def test_what_the_units_may_do(machine):
@@ -105,10 +105,11 @@ def test_the_site(machine):
     machine.run("nginx", "-t")
     machine.run("systemctl", "reload", "nginx")
     wait_for(lambda: healthy(machine), what="the service behind nginx")
-    status, body, _ = machine.curl("/auth/register", "-H", "Content-Type: application/json", "-d",
-                                   json.dumps({"email": "ada@example.org", "password": "an engine of brass"}))
-    assert status == 201, body
-    assert machine.out("tallygatectl", "--config", CONFIG, "user", "role", "ada@example.org", "admin")
+    # The first administrator, by root, who needs no password of PostgreSQL and no --config.
+    machine.run("tallygatectl", "setup", "ada@example.org", input="an engine of brass\n")
+    told = json.loads(machine.run("tallygatectl", "--json", "doctor").stdout)["items"]
+    assert [item for item in told if item["state"] == "fault"] == []
+    assert {item["check"]: item["state"] for item in told}["pools"] == "ok"
 
 
 def test_reloading_under_load(machine, token):

@@ -47,7 +47,8 @@ struct services {
     struct gate *large_bodies;       /* shared; NULL outside the ingest pool */
 };
 
-/* PRINCIPAL_SHELL: tallygatectl. It may all, and `user_id` is whom it acts for where a route is about oneself. */
+/* PRINCIPAL_SHELL: tallygatectl. It may all, and `user_id` is whom it acts for where a route is about
+ * oneself. */
 enum principal_kind { PRINCIPAL_NOBODY, PRINCIPAL_USER, PRINCIPAL_SERVICE, PRINCIPAL_KEY, PRINCIPAL_SHELL };
 
 /* Who asks, as the access token or the key says. */

@@ -112,6 +112,7 @@ void ingest_record(struct ingest *ingest, struct ingest_ticket *ticket)
     ingest->waiting++;
     ingest->waiting_events += ticket->count;
     ingest->held_events += ticket->count;
+    atomic_store_explicit(&metrics_seat()->queued, (int64_t)ingest->waiting_events, memory_order_relaxed);
     /* While one is at work, another only needs to know since when somebody waits, and when many do. */
     if (first || ingest->waiting == enough(ingest) || ingest->waiting_events >= PARALLEL_EVENTS) {
         pthread_cond_signal(&ingest->work);
@@ -169,6 +170,7 @@ static struct ingest_ticket *take_tickets(struct ingest *ingest)
         ingest->last = ingest->first ? ingest->last : &ingest->first;
         *end = NULL;
         ingest->waiting_events -= events;
+        atomic_store_explicit(&metrics_seat()->queued, (int64_t)ingest->waiting_events, memory_order_relaxed);
         ingest->busy++;
         if (ingest->first) {
             pthread_cond_signal(&ingest->work); /* more than one batch: another may begin */
@@ -267,6 +269,7 @@ static void count_fates(struct crew *crew, size_t count)
     atomic_fetch_add(&metrics->events_recorded, recorded);
     atomic_fetch_add(&metrics->events_duplicate, duplicates);
     atomic_fetch_add(&metrics->ingest_batches, 1);
+    metrics_add(&metrics->batch_events, METRICS_SIZES, (int64_t)count);
 }
 
 static void end_ticket(struct crew *crew, struct ingest_ticket *ticket, size_t count, enum err e)
@@ -317,7 +320,11 @@ static void work_off(struct crew *crew, struct ingest_ticket *tickets)
 {
     while ((tickets = expire_tickets(crew->ingest, tickets))) {
         size_t count = gather(crew, tickets);
+        int64_t began_us = clock_monotonic_us();
         enum err e = committer_record(crew->committer, crew->entries, count);
+        if (!e) {
+            metrics_add(&crew->ingest->metrics->commit_us, METRICS_TIMES_US, clock_monotonic_us() - began_us);
+        }
         if (e == ERR_INVALID) {
             sift_tickets(crew, tickets);
             return;

@@ -26,6 +26,7 @@
 #include "base/gate.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "fcgid/routes.h"
 #include "http/cors.h"
 #include "http/etag.h"
 #include "identity/bearer.h"
@@ -203,13 +204,6 @@ static int end_stream(struct dispatcher *dispatcher, enum err e)
 
 /* ---- one request ---- */
 
-static void count(struct metrics *metrics, int status)
-{
-    int class = status / 100;
-    atomic_fetch_add_explicit(&metrics->requests_total[class >= 1 && class <= 5 ? class : 0], 1,
-                              memory_order_relaxed);
-}
-
 /* Returns the status for the log. */
 static int answer(struct dispatcher *dispatcher, enum err e)
 {
@@ -239,8 +233,11 @@ static void end(struct dispatcher *dispatcher, enum err e)
     dispatcher->line.user_id = dispatcher->request.principal.user_id;
     int status = in_pieces ? end_stream(dispatcher, e) : answer(dispatcher, e);
 
-    count(services->metrics, status);
-    log_access(status, clock_monotonic_us() - dispatcher->started_us);
+    int64_t duration_us = clock_monotonic_us() - dispatcher->started_us;
+    const struct route *route = dispatcher->request.route;
+    metrics_count_request(services->metrics, route ? route - ROUTES : -1, status, duration_us);
+    atomic_fetch_sub_explicit(&metrics_seat()->requests, 1, memory_order_relaxed);
+    log_access(status, duration_us);
     log_set_request(NULL);
     buf_trim(&dispatcher->request_body, KEEP_BYTES);
     buf_trim(&dispatcher->response_body, KEEP_BYTES);
@@ -291,6 +288,7 @@ bool dispatch_start(struct dispatcher *dispatcher, struct services *services)
 {
     struct request *request = &dispatcher->request;
     dispatcher->started_us = clock_monotonic_us();
+    atomic_fetch_add_explicit(&metrics_seat()->requests, 1, memory_order_relaxed);
     request_init(request, &dispatcher->arena, services, fcgi_environment(dispatcher->fcgi));
     response_init(&dispatcher->response, &dispatcher->arena, &dispatcher->response_body);
     dispatcher->stream = (struct dispatch_stream){.stream.send = send_piece, .dispatcher = dispatcher};

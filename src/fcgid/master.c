@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fcgid/routes.h"
 #include "fcgid/worker.h"
 
 #define STATE_VARIABLE "TALLYGATE_MASTER_STATE"
@@ -190,6 +192,7 @@ static void reap(struct master *master)
                 master->old[i] = 0;
             }
         }
+        metrics_clear_seat(master->metrics, pid);
         for (int i = 0; i < master->options->workers; i++) {
             if (master->slots[i].pid == pid) {
                 note_death(master, &master->slots[i], status);
@@ -481,6 +484,30 @@ static void run_once(struct master *master)
     hand_over(master);
 }
 
+/* Beside the socket; without a name when that is no file, as for a test. */
+static bool map_metrics(struct master *master, bool first)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
+    socklen_t size = sizeof(address);
+    char path[sizeof(address.sun_path) + 16] = "";
+    char names[METRICS_ROUTES][METRICS_NAME_SIZE];
+    const char *rows[METRICS_ROUTES];
+    size_t count = ROUTES_COUNT < METRICS_ROUTES ? ROUTES_COUNT : METRICS_ROUTES - 1;
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], METRICS_NAME_SIZE, "%s %s", ROUTES[i].method, ROUTES[i].pattern);
+        rows[i] = names[i];
+    }
+    if (getsockname(LISTENER, (struct sockaddr *)&address, &size) == 0 && address.sun_family == AF_UNIX &&
+        address.sun_path[0] == '/') {
+        size_t length = strnlen(address.sun_path, sizeof(address.sun_path));
+        length -= length > 5 && strncmp(address.sun_path + length - 5, ".sock", 5) == 0 ? 5 : 0;
+        snprintf(path, sizeof(path), "%.*s.metrics", (int)length, address.sun_path);
+    }
+    master->metrics =
+        metrics_map(first ? -1 : master->metrics_fd, *path ? path : NULL, rows, count, &master->metrics_fd);
+    return master->metrics;
+}
+
 static bool prepare(struct master *master)
 {
     int is_listening = 0;
@@ -502,8 +529,7 @@ static bool prepare(struct master *master)
         log_error("no pipe: %s", strerror(errno));
         return false;
     }
-    master->metrics = metrics_map(first ? -1 : master->metrics_fd, &master->metrics_fd);
-    if (!master->metrics) {
+    if (!map_metrics(master, first)) {
         log_error("no shared memory: %s", strerror(errno));
         return false;
     }
@@ -523,15 +549,20 @@ static bool prepare(struct master *master)
 
 static void log_totals(const struct metrics *metrics)
 {
-    unsigned long long requests = 0;
-    for (size_t i = 0; i < ARRAY_SIZE(metrics->requests_total); i++) {
-        requests += atomic_load(&metrics->requests_total[i]);
+    unsigned long long requests = 0, failed = 0;
+    for (size_t i = 0; i < METRICS_ROUTES * METRICS_STATUSES; i++) {
+        const struct metrics_histogram *histogram =
+            &metrics->requests_us[i / METRICS_STATUSES][i % METRICS_STATUSES];
+        for (size_t k = 0; k < METRICS_BUCKETS; k++) {
+            unsigned long long n = atomic_load(&histogram->buckets[k]);
+            requests += n;
+            failed += METRICS_STATUS[i % METRICS_STATUSES] >= 500 ? n : 0;
+        }
     }
     log_info(
         "stopped after %llu requests, of them %llu answered 5xx; %llu events recorded and %llu duplicates in "
         "%llu transactions; %llu workers replaced",
-        requests, (unsigned long long)atomic_load(&metrics->requests_total[5]),
-        (unsigned long long)atomic_load(&metrics->events_recorded),
+        requests, failed, (unsigned long long)atomic_load(&metrics->events_recorded),
         (unsigned long long)atomic_load(&metrics->events_duplicate),
         (unsigned long long)atomic_load(&metrics->ingest_batches),
         (unsigned long long)atomic_load(&metrics->workers_replaced));

@@ -362,6 +362,7 @@ static void wait_for_first_round(struct worker *worker)
 
 static void tell_ready(const struct worker_options *options)
 {
+    atomic_store(&metrics_seat()->ready, 1);
     ssize_t written = write(options->ready, "R", 1);
     (void)written; /* no reader: the master is gone, which the lifeline tells */
     close(options->ready);
@@ -447,6 +448,7 @@ _Noreturn void worker_run(const struct worker_options *options)
         password_limit(hashes ? hashes : half > 1 ? half : 1);
     }
 
+    metrics_sit_down(options->metrics);
     init(&worker, options);
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
@@ -477,6 +479,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     tell_ready(options);
     wait_for_stop(&worker, signals);
 
+    atomic_store(&metrics_seat()->ready, 0);
     atomic_store(&worker.stopping, true);
     ssize_t written = write(worker.stop_event, &one, sizeof(one));
     (void)written;

@@ -276,6 +276,7 @@ static enum err apply(struct request *request, struct response *response, const 
         return ERR_OK;
     }
     request->problem.retry_after_s = seconds_up(state->wait_us);
+    atomic_fetch_add_explicit(&request->services->metrics->rate_limited, 1, memory_order_relaxed);
     return problem_say(
         &request->problem, ERR_TOO_MANY,
         "There may be %lld requests of this kind in %lld seconds. Wait for as long as Retry-After says.",

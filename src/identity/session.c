@@ -290,9 +290,9 @@ static bool is_ascii(const char *text)
     return !*text;
 }
 
-enum err session_open(struct request *request, const char *email, const char *password,
-                      struct session_user *ret_user, struct session_opened *ret_opened,
-                      enum session_verdict *ret_verdict)
+static enum err open_judged(struct request *request, const char *email, const char *password,
+                            struct session_user *ret_user, struct session_opened *ret_opened,
+                            enum session_verdict *ret_verdict)
 {
     const struct services *services = request->services;
     struct pg_params by_email = {0};
@@ -326,6 +326,21 @@ enum err session_open(struct request *request, const char *email, const char *pa
     }
     e = store_session(request, hash, false, result, ret_user, ret_opened, &good);
     *ret_verdict = good ? SESSION_OPENED : SESSION_REFUSED;
+    return e;
+}
+
+enum err session_open(struct request *request, const char *email, const char *password,
+                      struct session_user *ret_user, struct session_opened *ret_opened,
+                      enum session_verdict *ret_verdict)
+{
+    enum err e = open_judged(request, email, password, ret_user, ret_opened, ret_verdict);
+    if (!e || e == ERR_TOO_MANY) {
+        enum metrics_login result = e                                    ? METRICS_LOGIN_DELAYED
+                                    : *ret_verdict == SESSION_OPENED     ? METRICS_LOGIN_OPENED
+                                    : *ret_verdict == SESSION_NEEDS_CODE ? METRICS_LOGIN_CODE
+                                                                         : METRICS_LOGIN_REFUSED;
+        atomic_fetch_add_explicit(&request->services->metrics->logins[result], 1, memory_order_relaxed);
+    }
     return e;
 }
 

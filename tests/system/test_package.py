@@ -2,6 +2,7 @@
 """The life of an installation on a machine of its own, from the first day to the last: these tests follow one another."""
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_installing(machine, packages):
 
 def test_what_the_units_may_do(machine):
     """Judged by systemd itself, on what is loaded."""
-    for name in (*map(unit, POOLS), "tallygate-purge.service"):
+    for name in (*map(unit, POOLS), "tallygate-metrics.service", "tallygate-purge.service"):
         told = machine.out("systemd-analyze", "security", "--no-pager", name, check=False)
         level = float(told.rpartition("exposure level for")[2].split(":")[1].split()[0])
         assert level <= 1.5, told
@@ -109,6 +110,9 @@ def test_the_site(machine):
     machine.run("tallygatectl", "setup", "ada@example.org", input="an engine of brass\n")
     told = json.loads(machine.run("tallygatectl", "--json", "doctor").stdout)["items"]
     assert [item for item in told if item["state"] == "fault"] == []
+    assert machine.run("tallygatectl", "status").stdout.count("serves") == 3
+    text = machine.out("curl", "-sS", "http://127.0.0.1:9464/metrics")
+    assert text.endswith("# EOF") and re.search(r'workers_resident_memory_bytes{service="api"} [1-9]', text)
     assert {item["check"]: item["state"] for item in told}["pools"] == "ok"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import Machine, make_base
+from machine import Machine, make_base, needed_by
 
 WORK = Path(os.environ["TALLYGATE_SYSTEM"])
 
@@ -14,11 +14,12 @@ WORK = Path(os.environ["TALLYGATE_SYSTEM"])
 @pytest.fixture(scope="session")
 def base(packages):
     """The machine before Tallygate comes."""
-    root = WORK / "base"
-    if not (WORK / "base.made").exists():
+    root, made = WORK / "base", WORK / "base.made"
+    needed = " ".join(needed_by(packages["this"]))
+    if not made.exists() or made.read_text() != needed:
         shutil.rmtree(root, ignore_errors=True)
         make_base(root, packages["this"])
-        (WORK / "base.made").touch()
+        made.write_text(needed)
     return root
 
 

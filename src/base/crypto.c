@@ -11,6 +11,7 @@
 #include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +26,20 @@ void crypto_random(void *ret_bytes, size_t length)
     }
 }
 
+/* OpenSSL 3 looks EVP_sha256() up by its name each time, under a lock that all threads share; that takes
+ * longer than to hash a token. */
+static const EVP_MD *sha256;
+static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+
+static void fetch_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
 void crypto_sha256(const void *data, size_t length, uint8_t ret_digest[CRYPTO_SHA256_SIZE])
 {
-    if (EVP_Digest(data, length, ret_digest, NULL, EVP_sha256(), NULL) != 1) {
+    pthread_once(&sha256_once, fetch_sha256);
+    if (EVP_Digest(data, length, ret_digest, NULL, sha256, NULL) != 1) {
         abort();
     }
 }

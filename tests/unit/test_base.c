@@ -225,27 +225,72 @@ static void err_table_is_whole(void **state)
     assert_int_equal(err_info(ERR_UNAVAILABLE)->status, 503);
 }
 
+static const char *const ROUTE_NAMES[] = {"GET /a", "POST /a"};
+
 static void metrics_memory_is_found_again_by_its_descriptor(void **state)
 {
     (void)state;
     int fd = -1;
-    struct metrics *first = metrics_map(-1, &fd);
+    struct metrics *first = metrics_map(-1, NULL, ROUTE_NAMES, 2, &fd);
     assert_non_null(first);
     assert_true(atomic_load(&first->started_us) > 0);
+    assert_string_equal(first->routes[0], "none");
+    assert_string_equal(first->routes[2], "POST /a");
     atomic_store(&first->events_recorded, 42);
     int again_fd = -1;
-    struct metrics *again = metrics_map(fd, &again_fd);
+    struct metrics *again = metrics_map(fd, NULL, ROUTE_NAMES, 2, &again_fd);
     assert_int_equal(again_fd, fd);
     assert_int_equal(atomic_load(&again->events_recorded), 42);
 
-    /* Another layout: new memory, counts start anew. */
-    again->layout++;
-    struct metrics *fresh = metrics_map(fd, &fd);
+    /* Other routes, whose counts would be taken for those of these: new memory, counts start anew. */
+    struct metrics *fresh = metrics_map(fd, NULL, ROUTE_NAMES + 1, 1, &fd);
     assert_int_equal(atomic_load(&fresh->events_recorded), 0);
     munmap(first, sizeof(*first));
     munmap(again, sizeof(*again));
     munmap(fresh, sizeof(*fresh));
     close(fd);
+}
+
+static void metrics_memory_is_found_again_by_its_name(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/tallygate-metrics-XXXXXX", file[64];
+    assert_non_null(mkdtemp(path));
+    snprintf(file, sizeof(file), "%s/a.metrics", path);
+    int fd = -1, again_fd = -1;
+    assert_null(metrics_open(file));
+    struct metrics *first = metrics_map(-1, file, ROUTE_NAMES, 2, &fd);
+    metrics_sit_down(first);
+    atomic_store(&metrics_seat()->requests, 3);
+    atomic_store(&first->seats[1].pid, 999999999); /* above any process id */
+    atomic_store(&first->seats[1].requests, 5);
+    metrics_count_request(first, 1, 200, 700);
+    metrics_count_request(first, -1, 299, 6000000);
+    metrics_count_request(first, METRICS_ROUTES, 404, 500);
+
+    struct metrics *again = metrics_map(-1, file, ROUTE_NAMES, 2, &again_fd);
+    assert_int_equal(atomic_load(&again->requests_us[2][1].buckets[1]), 1); /* more than 500, at most 1000 */
+    assert_int_equal(atomic_load(&again->requests_us[2][1].sum), 700);
+    assert_int_equal(atomic_load(&again->requests_us[0][0].buckets[METRICS_BUCKETS - 1]), 1);
+    assert_int_equal(atomic_load(&again->requests_us[0][10].buckets[0]), 1);
+    assert_int_equal(METRICS_STATUS[10], 404);
+    assert_int_equal(atomic_load(&again->seats[0].requests), 3); /* we are alive */
+    assert_int_equal(atomic_load(&again->seats[1].pid), 0);
+    assert_int_equal(atomic_load(&again->seats[1].requests), 0);
+    metrics_clear_seat(again, getpid());
+    assert_int_equal(atomic_load(&again->seats[0].pid), 0);
+    const struct metrics *read_only = metrics_open(file);
+    assert_string_equal(read_only->routes[1], "GET /a");
+    metrics_close(read_only);
+
+    assert_int_equal(truncate(file, 100), 0);
+    assert_null(metrics_open(file));
+    munmap(first, sizeof(*first));
+    munmap(again, sizeof(*again));
+    close(fd);
+    close(again_fd);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(path), 0);
 }
 
 int main(void)
@@ -260,6 +305,7 @@ int main(void)
         cmocka_unit_test(clock_reads_dates),
         cmocka_unit_test(err_table_is_whole),
         cmocka_unit_test(metrics_memory_is_found_again_by_its_descriptor),
+        cmocka_unit_test(metrics_memory_is_found_again_by_its_name),
     };
     return RUN(tests);
 }

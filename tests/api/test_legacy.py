@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The paths of the former services: 308 to their new place, with everything that came along."""
 import email.utils
+import http.server
+import json
 import re
+import threading
 
 import pytest
 
@@ -136,3 +139,73 @@ def test_large_body_is_kept(user):
     events = [{"type": "x", "value": n, "user_id": "u", "metadata": {"k": "x" * 2000}} for n in range(1000)]
     answer = user.post("/metrics/batch", {"events": events}, allow_redirects=True)
     assert answer.json()["accepted"] == 1000
+
+
+# ---- what else may become of them ----
+
+class Old(http.server.BaseHTTPRequestHandler):
+    """The service of before: says what it was asked."""
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        text = json.dumps({"method": self.command, "path": self.path, "body": body, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_DELETE = answer
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def old_service():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Old)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def with_legacy(make_stack, **limits):
+    return make_stack(limits={"login_rate": "6000r/m", "login_burst": "1000", "wide_rate": "10000r/s", "wide_burst": "10000", **limits})
+
+
+def test_proxied_to_the_service_of_before(make_stack, old_service):
+    stack = with_legacy(make_stack, legacy="proxy", legacy_share="100%", legacy_server=f"127.0.0.1:{old_service.server_port}")
+    for old in PLACES:
+        told = stack.client.post(old + "?a=%2F&b=1", {"x": "y"}).json()
+        assert (told["method"], told["path"], json.loads(told["body"])) == ("POST", old + "?a=%2F&b=1", {"x": "y"})
+    answer = stack.raw("GET", "/usage/a%2Fb%20c?days=1", headers={"X-Request-ID": "legacy-1", "X-Forwarded-For": "192.0.2.1"})
+    told = answer.json()
+    assert told["path"] == "/usage/a%2Fb%20c?days=1"
+    assert told["headers"]["X-Request-ID"] == "legacy-1"
+    assert told["headers"]["X-Forwarded-For"] == "127.0.0.1", "what a client says of itself is not passed on"
+    # The new paths are ours, and the inner one is nobody's.
+    assert stack.client.get("/health").json()["status"] == "healthy"
+    assert_problem(stack.client.get("/.old"), 404)
+
+
+def test_proxied_to_nobody(make_stack):
+    stack = with_legacy(make_stack, legacy="proxy", legacy_share="100%", legacy_server="127.0.0.1:1")
+    answer = stack.client.get("/metrics")
+    assert_problem(answer, 503)
+    assert answer.headers["Retry-After"]
+
+
+def test_a_share_of_the_clients(make_stack, old_service):
+    """The same client always gets the same; one address alone shows which."""
+    stack = with_legacy(make_stack, legacy="proxy", legacy_share="0.01%", legacy_server=f"127.0.0.1:{old_service.server_port}")
+    assert {stack.client.get("/metrics").status for _ in range(20)} == {308}
+
+
+def test_gone(make_stack):
+    stack = with_legacy(make_stack, legacy="gone")
+    for old in PLACES:
+        answer = stack.client.get(old + "?days=1")
+        assert_problem(answer, 410)
+        assert answer.json()["type"] == "/problems/gone"
+    assert stack.client.get("/health").status == 200

@@ -3,7 +3,7 @@
 
 SLUGS = {
     400: "bad-request", 401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method-not-allowed",
-    409: "conflict", 413: "payload-too-large", 414: "uri-too-long", 415: "unsupported-media-type",
+    409: "conflict", 410: "gone", 413: "payload-too-large", 414: "uri-too-long", 415: "unsupported-media-type",
     421: "misdirected-request", 422: "validation", 429: "too-many-requests", 431: "header-fields-too-large",
     503: "unavailable", 505: "http-version-not-supported",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import Machine, make_base, needed_by
+from machine import SERVERS, Machine, make_base, needed_by
 
 WORK = Path(os.environ["TALLYGATE_SYSTEM"])
 
@@ -15,7 +15,7 @@ WORK = Path(os.environ["TALLYGATE_SYSTEM"])
 def base(packages):
     """The machine before Tallygate comes."""
     root, made = WORK / "base", WORK / "base.made"
-    needed = " ".join(needed_by(packages["this"]))
+    needed = " ".join([*SERVERS, *needed_by(packages["this"])])
     if not made.exists() or made.read_text() != needed:
         shutil.rmtree(root, ignore_errors=True)
         make_base(root, packages["this"])

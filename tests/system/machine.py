@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
-SERVERS = ["nginx", "postgresql-15", "redis-server", "spawn-fcgi", "openssl", "curl", "ca-certificates", "debconf-utils", "procps"]
+SERVERS = ["nginx", "postgresql-15", "redis-server", "spawn-fcgi", "openssl", "curl", "ca-certificates", "debconf-utils", "procps", "jq"]
 
 
 def wait_for(condition, deadline_s=60, what=None):
@@ -81,7 +81,7 @@ class Machine:
         output.close()
         self.leader = wait_for(self._leader, what="the machine's first process")
         wait_for(lambda: self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"),
-                 what="the machine to come up")
+                 180, "the machine to come up")
         self.run("ip", "link", "set", "lo", "up", check=False)
         return self
 

@@ -153,6 +153,28 @@ def test_killed_under_load(machine, token, victim):
         assert told["failed"] == []
 
 
+def test_the_examples_of_the_page_about_logs(machine, token):
+    """Each is run as it stands there; all but what may not have occurred find something."""
+    status, body, _ = machine.curl("/nothing")
+    assert status == 404
+    request_id = json.loads(body)["request_id"]
+    machine.curl("/metrics")
+    assert machine.curl("/auth/verify", "-H", f"Authorization: Bearer {token}", "-H", "X-Request-ID: the-one")[0] == 200
+    page = (HERE.parents[1] / "man" / "tallygate-logs.7").read_text()
+    lines = [line[2:].replace("\\e", "\\") for line in page.split("\n") if line.startswith("# ")]
+    assert len(lines) >= 9 and lines[0].startswith("id=")
+    found = {}
+    for line in lines[1:]:
+        done = machine.run("bash", "-o", "pipefail", "-c", f"id=the-one; {line}")
+        found[line] = done.stdout
+        assert done.stderr == "", (line, done)
+    assert not {line for line, text in found.items() if not text} - {line for line in found if "duration_ms" in line or ">= 500" in line}, found
+    one, journal = list(found.values())[:2]
+    assert json.loads(one)["path"] == "/auth/verify" and json.loads(journal)["route"] == "/auth/verify"
+    assert "PostgreSQL is back" in list(found.values())[-1]
+    assert request_id
+
+
 def test_rebooting(machine, token):
     with load(machine, token) as told:
         time.sleep(1)

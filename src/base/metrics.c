@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/metrics.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -71,6 +70,13 @@ static struct metrics *make(const char *path, const char *const *names, size_t c
     int fd = make_file(path, temporary, sizeof(temporary));
     bool named = fd >= 0;
     fd = named ? fd : memfd_create("tallygate-metrics", 0);
+    /* All of it at once: on a full file system a hole would end whoever counts first. */
+    if (named && posix_fallocate(fd, 0, sizeof(struct metrics)) != 0) {
+        close(fd);
+        (void)unlink(temporary);
+        named = false;
+        fd = memfd_create("tallygate-metrics", 0);
+    }
     struct metrics *metrics =
         fd >= 0 && ftruncate(fd, sizeof(struct metrics)) == 0 ? map(fd, PROT_READ | PROT_WRITE) : NULL;
     if (!metrics) {
@@ -117,12 +123,34 @@ struct metrics *metrics_map(int fd, const char *path, const char *const *names, 
     return make(path, names, count, ret_fd);
 }
 
+/* Whether what lies there is what this program would have made. */
+static bool fits(const struct metrics *metrics)
+{
+    const char *names[METRICS_ROUTES];
+    size_t count = 0;
+    for (size_t i = 0; i < METRICS_ROUTES; i++) {
+        if (metrics->routes[i][METRICS_NAME_SIZE - 1]) {
+            return false;
+        }
+        if (i > 0 && *metrics->routes[i]) {
+            names[count++] = metrics->routes[i];
+        }
+    }
+    return metrics->layout == layout_of(names, count);
+}
+
 const struct metrics *metrics_open(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    const struct metrics *metrics = map(fd, PROT_READ);
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const struct metrics *metrics =
+        fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? map(fd, PROT_READ) : NULL;
     if (fd >= 0) {
         close(fd);
+    }
+    if (metrics && !fits(metrics)) {
+        metrics_close(metrics);
+        return NULL;
     }
     return metrics;
 }
@@ -160,7 +188,7 @@ void metrics_clear_seat(struct metrics *metrics, pid_t pid)
     for (size_t i = 0; i < METRICS_SEATS; i++) {
         struct metrics_seat *seat = &metrics->seats[i];
         pid_t sits = (pid_t)atomic_load(&seat->pid);
-        if (sits && (pid ? sits == pid : kill(sits, 0) != 0 && errno == ESRCH)) {
+        if (sits && (pid ? sits == pid : kill(sits, 0) != 0)) {
             atomic_store(&seat->ready, 0);
             atomic_store(&seat->requests, 0);
             atomic_store(&seat->queued, 0);

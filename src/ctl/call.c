@@ -20,6 +20,10 @@ static void tell(const struct problem *problem, enum err e)
         fputs("tallygatectl: the database did not do it; see the line above\n", stderr);
         return;
     }
+    if (e == ERR_UNAUTHENTICATED) { /* of somebody with a token that would be said of the token */
+        fputs("tallygatectl: the account is switched off, or gone\n", stderr);
+        return;
+    }
     if (!problem->first && json_object_object_get_ex(told, "detail", &detail)) {
         fprintf(stderr, "tallygatectl: %s\n", json_object_get_string(detail));
     }

@@ -163,6 +163,15 @@ static void check_clock(struct doctor *doctor, struct finding *finding)
 
 static void check_keys(struct doctor *doctor, struct finding *finding)
 {
+    int64_t count;
+    if (!ask(doctor->ctl, "SELECT count(*) FROM signing_keys", &count)) {
+        database_failed(finding);
+        return;
+    }
+    if (!count) { /* loading them would make the first */
+        say(finding, WARNING, "Start the pools: they make the first one.", "there is none yet");
+        return;
+    }
     struct keyring *keyring = keyring_new(doctor->ctl->config, doctor->has_secret);
     struct keyring_key key;
     enum err e = doctor->has_secret ? keyring_load(keyring, doctor->ctl->pg) : ERR_INTERNAL;

@@ -28,7 +28,11 @@ static const char *text_of(struct json_object *value, char **ret_owned)
             : json_object_get_string(value);
     *ret_owned = mem_strdup(text);
     for (char *c = *ret_owned; *c; c++) {
+        unsigned char next = (unsigned char)c[1];
         if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = '?';
+        } else if ((unsigned char)*c == 0xc2 && next >= 0x80 && next < 0xa0) { /* U+0080 to U+009F */
+            *c++ = '?';
             *c = '?';
         }
     }

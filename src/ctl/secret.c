@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/secret.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/crypto.h"
+#include "base/mem.h"
 
 static bool read_line(char ret_text[CTL_SECRET_MAX])
 {
+    errno = 0;
     if (!fgets(ret_text, CTL_SECRET_MAX, stdin)) {
-        fputs("tallygatectl: standard input has no line\n", stderr);
+        fputs(errno == EINTR ? "" : "tallygatectl: standard input has no line\n", stderr);
         return false;
     }
     size_t length = strcspn(ret_text, "\r\n");
@@ -31,22 +35,52 @@ static bool ask(const char *what, const char *again, char ret_text[CTL_SECRET_MA
     return read;
 }
 
+/* A signal in the middle ends the program only when the terminal shows again what is typed. */
+static volatile sig_atomic_t interrupted;
+static const int SIGNALS[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+
+static void note_signal(int number)
+{
+    interrupted = number;
+}
+
+static bool ask_twice(const char *what, char ret_text[CTL_SECRET_MAX])
+{
+    char again[CTL_SECRET_MAX];
+    struct sigaction before[ARRAY_SIZE(SIGNALS)];
+    struct sigaction note = {.sa_handler = note_signal}; /* no SA_RESTART: reading ends */
+    for (size_t i = 0; i < ARRAY_SIZE(SIGNALS); i++) {
+        sigaction(SIGNALS[i], &note, &before[i]);
+    }
+    bool read = ask(what, "", ret_text) && ask(what, " again", again);
+    for (size_t i = 0; i < ARRAY_SIZE(SIGNALS); i++) {
+        sigaction(SIGNALS[i], &before[i], NULL);
+    }
+    if (read && strcmp(ret_text, again) != 0) {
+        fputs("tallygatectl: the two are not the same\n", stderr);
+        read = false;
+    }
+    crypto_wipe(again, sizeof(again));
+    return read;
+}
+
 bool ctl_read_secret(const char *what, char ret_text[CTL_SECRET_MAX])
 {
     struct termios shown, hidden;
-    char again[CTL_SECRET_MAX];
     if (tcgetattr(STDIN_FILENO, &shown) != 0) {
         return read_line(ret_text);
     }
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-    bool read = ask(what, "", ret_text) && ask(what, " again", again);
+    bool read = ask_twice(what, ret_text);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-    if (read && strcmp(ret_text, again) != 0) {
-        fputs("tallygatectl: the two are not the same\n", stderr);
+    if (interrupted) {
         read = false;
+        raise(interrupted);
     }
-    crypto_wipe(again, sizeof(again));
+    if (!read) {
+        crypto_wipe(ret_text, CTL_SECRET_MAX);
+    }
     return read;
 }

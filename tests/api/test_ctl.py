@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import subprocess
+import termios
 
 import pytest
 
@@ -65,6 +66,8 @@ def test_an_account_and_its_life(stack):
     assert stack.ctl("user", "disable", email).stdout == f"{email} is switched off\n"
     assert_problem(stack.client.post("/auth/login", {"email": email, "password": "quite another 77 sentence"}), 401)
     assert email in stack.ctl("user", "list", "--inactive").stdout
+    done = stack.ctl("user", "passwd", email, given=PASSWORD)
+    assert done.returncode == 1 and "switched off" in done.stderr
     assert stack.ctl("user", "enable", email).returncode == 0
     assert stack.client.post("/auth/login", {"email": email, "password": "quite another 77 sentence"}).status == 200
     assert stack.ctl("user", "delete", email).stdout == f"{email} is deleted\n"
@@ -132,6 +135,28 @@ def test_a_password_at_a_terminal_is_not_shown(stack):
     os.close(leader)
     assert process.returncode == 0 and email in output
     assert stack.client.post("/auth/login", {"email": email, "password": PASSWORD}).status == 200
+
+
+def test_a_name_does_nothing_to_the_terminal(stack):
+    word = stack.unique("c1")
+    stack.new_user(email=f"{word}@example.org", username="a\u009b31mb\u00e4")
+    text = stack.ctl("user", "list", "--search", word).stdout
+    assert "a??31mb\u00e4" in text and "\x1b" not in text and "\u009b" not in text
+
+
+def test_an_interrupt_leaves_the_terminal_as_it_was(stack):
+    leader, follower = pty.openpty()
+    before = termios.tcgetattr(follower)
+    process = subprocess.Popen([str(BUILD / "tallygatectl"), "--config", str(stack.config), "user", "add", "x@example.org"],
+                               stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr.read(len("Password: ")) == "Password: "
+    assert not termios.tcgetattr(follower)[3] & termios.ECHO
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == -15
+    assert termios.tcgetattr(follower) == before
+    os.close(leader)
+    os.close(follower)
 
 
 def test_the_last_administrator_stays(make_stack):

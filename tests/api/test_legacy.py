@@ -189,6 +189,12 @@ def test_proxied_to_the_service_of_before(make_stack, old_service):
     assert_problem(stack.client.get("/.old"), 404)
 
 
+def test_passwords_are_not_guessed_there_either(make_stack, old_service):
+    stack = make_stack(limits={"legacy": "proxy", "legacy_server": f"127.0.0.1:{old_service.server_port}"})
+    statuses = [stack.client.post("/login", {"n": n}).status for n in range(8)]
+    assert statuses == [200] * 6 + [429] * 2
+
+
 def test_proxied_to_nobody(make_stack):
     stack = with_legacy(make_stack, legacy="proxy", legacy_share="100%", legacy_server="127.0.0.1:1")
     answer = stack.client.get("/metrics")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
-SERVERS = ["nginx", "postgresql-15", "redis-server", "spawn-fcgi", "openssl", "curl", "ca-certificates", "debconf-utils", "procps", "jq"]
+SERVERS = ["nginx", "postgresql-15", "redis-server", "spawn-fcgi", "openssl", "curl", "ca-certificates", "debconf-utils", "procps", "jq", "logrotate"]
 
 
 def wait_for(condition, deadline_s=60, what=None):

@@ -175,6 +175,19 @@ def test_the_examples_of_the_page_about_logs(machine, token):
     assert request_id
 
 
+def test_logs_are_rotated(machine):
+    machine.curl("/before")
+    machine.run("logrotate", "-f", "/etc/logrotate.d/tallygate")
+    log = machine.file("/var/log/tallygate/nginx-access.log")
+
+    def written():
+        machine.curl("/after")
+        return "/after" in log.read_text()
+
+    wait_for(written, what="a line in the new log")
+    assert machine.file("/var/log/tallygate/nginx-access.log.1").exists()
+
+
 def test_rebooting(machine, token):
     with load(machine, token) as told:
         time.sleep(1)
@@ -213,12 +226,15 @@ def test_removing_keeps_the_data(machine, packages):
 
 
 def test_purging_asks(machine, packages):
-    machine.run("dpkg", "--purge", "tallygate")
-    assert not machine.file("/etc/tallygate/secret.key").exists()
+    told = machine.run("dpkg", "--purge", "tallygate")
     assert not machine.file(CONFIG).exists()
-    assert machine.sql("SELECT count(*) FROM users") == "1"  # not answered: the database stays
+    # Not answered: the database stays, and with it what opens it.
+    assert "secret.key stays" in told.stderr and machine.sql("SELECT count(*) FROM users") == "1"
     install(machine, packages["this"])
+    wait_for(lambda: machine.run("tallygatectl", "status", check=False).returncode == 0, what="the pools")
+    assert "signs" in machine.out("tallygatectl", "keys", "status")
     machine.run("debconf-set-selections", input="tallygate tallygate/purge-database boolean true\n")
     machine.run("dpkg", "--purge", "tallygate")
     assert machine.sql("SELECT count(*) FROM pg_database WHERE datname = 'tallygate'", "postgres") == "0"
+    assert not machine.file("/etc/tallygate/secret.key").exists()
     assert machine.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tallygate%'", "postgres") == "0"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/secret.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +13,8 @@
 
 static bool read_line(char ret_text[CTL_SECRET_MAX])
 {
-    errno = 0;
     if (!fgets(ret_text, CTL_SECRET_MAX, stdin)) {
-        fputs(errno == EINTR ? "" : "tallygatectl: standard input has no line\n", stderr);
+        fputs("tallygatectl: standard input has no line\n", stderr);
         return false;
     }
     size_t length = strcspn(ret_text, "\r\n");
@@ -27,15 +26,8 @@ static bool read_line(char ret_text[CTL_SECRET_MAX])
     return true;
 }
 
-static bool ask(const char *what, const char *again, char ret_text[CTL_SECRET_MAX])
-{
-    fprintf(stderr, "%s%s: ", what, again);
-    bool read = read_line(ret_text);
-    fputc('\n', stderr);
-    return read;
-}
-
-/* A signal in the middle ends the program only when the terminal shows again what is typed. */
+/* A signal in the middle ends the program only when the terminal shows again what is typed. They are blocked
+ * but while nothing is typed, so that none comes between looking and waiting. */
 static volatile sig_atomic_t interrupted;
 static const int SIGNALS[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
@@ -44,15 +36,29 @@ static void note_signal(int number)
     interrupted = number;
 }
 
+static bool ask(const char *what, const char *again, const sigset_t *open, char ret_text[CTL_SECRET_MAX])
+{
+    struct pollfd typed = {.fd = STDIN_FILENO, .events = POLLIN};
+    fprintf(stderr, "%s%s: ", what, again);
+    bool read = ppoll(&typed, 1, NULL, open) > 0 && read_line(ret_text);
+    fputc('\n', stderr);
+    return read;
+}
+
 static bool ask_twice(const char *what, char ret_text[CTL_SECRET_MAX])
 {
     char again[CTL_SECRET_MAX];
     struct sigaction before[ARRAY_SIZE(SIGNALS)];
-    struct sigaction note = {.sa_handler = note_signal}; /* no SA_RESTART: reading ends */
+    const struct sigaction note = {.sa_handler = note_signal};
+    sigset_t blocked, open;
+    sigemptyset(&blocked);
     for (size_t i = 0; i < ARRAY_SIZE(SIGNALS); i++) {
+        sigaddset(&blocked, SIGNALS[i]);
         sigaction(SIGNALS[i], &note, &before[i]);
     }
-    bool read = ask(what, "", ret_text) && ask(what, " again", again);
+    sigprocmask(SIG_BLOCK, &blocked, &open);
+    bool read = ask(what, "", &open, ret_text) && ask(what, " again", &open, again);
+    sigprocmask(SIG_SETMASK, &open, NULL); /* what came meanwhile is noted now */
     for (size_t i = 0; i < ARRAY_SIZE(SIGNALS); i++) {
         sigaction(SIGNALS[i], &before[i], NULL);
     }

@@ -163,11 +163,15 @@ def test_the_examples_of_the_page_about_logs(machine, token):
     page = (HERE.parents[1] / "man" / "tallygate-logs.7").read_text()
     lines = [line[2:].replace("\\e", "\\") for line in page.split("\n") if line.startswith("# ")]
     assert len(lines) >= 9 and lines[0].startswith("id=")
-    found = {}
-    for line in lines[1:]:
+
+    def run(line):
         done = machine.run("bash", "-o", "pipefail", "-c", f"id=the-one; {line}")
-        found[line] = done.stdout
         assert done.stderr == "", (line, done)
+        return done.stdout
+
+    for line in lines[1:3]:  # nginx writes within a second
+        wait_for(lambda line=line: run(line), 15, line)
+    found = {line: run(line) for line in lines[1:]}
     assert not {line for line, text in found.items() if not text} - {line for line in found if "duration_ms" in line or ">= 500" in line}, found
     one, journal = list(found.values())[:2]
     assert json.loads(one)["path"] == "/auth/verify" and json.loads(journal)["route"] == "/auth/verify"

@@ -5,7 +5,6 @@
  * found missing is left out.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
@@ -22,6 +21,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "ctl/ctl.h"
+#include "ctl/options.h"
 #include "ctl/print.h"
 #include "identity/keyring.h"
 #include "store/migrate.h"
@@ -66,13 +66,23 @@ static void say(struct finding *finding, enum verdict verdict, const char *advic
     va_end(args);
 }
 
+static const struct pg_statement OWNED = {
+    "doctor_owned",
+    "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user"};
+static const struct pg_statement CLOCK = {"doctor_clock",
+                                          "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"};
+static const struct pg_statement KEYS = {"doctor_keys", "SELECT count(*) FROM signing_keys"};
+static const struct pg_statement STRAYS = {
+    "doctor_strays", "SELECT count(*) FROM (SELECT FROM events_default LIMIT 100000) s"};
+static const struct pg_statement WAITING = {
+    "doctor_waiting", "SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::bigint FROM outbox "
+                      "WHERE topic = 'mail' AND done_at IS NULL"};
+
 /* One number that a statement tells. */
-static bool ask(struct ctl *ctl, const char *sql, int64_t *ret_number)
+static bool ask(struct ctl *ctl, const struct pg_statement *statement, int64_t *ret_number)
 {
-    const struct pg_statement statement = {"doctor", sql};
     PG_RESULT_AUTO row = NULL;
-    enum err e = pg_query(ctl->pg, &statement, NULL, &row);
-    pg_disconnect(ctl->pg); /* the next one has the same name */
+    enum err e = pg_query(ctl->pg, statement, NULL, &row);
     *ret_number = e || PQntuples(row) == 0 ? 0 : pg_get_int(row, 0, 0);
     return !e;
 }
@@ -129,9 +139,7 @@ static void check_schema(struct doctor *doctor, struct finding *finding)
 static void check_role(struct doctor *doctor, struct finding *finding)
 {
     int64_t owns;
-    if (!ask(doctor->ctl,
-             "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user",
-             &owns)) {
+    if (!ask(doctor->ctl, &OWNED, &owns)) {
         database_failed(finding);
         return;
     }
@@ -147,7 +155,7 @@ static void check_clock(struct doctor *doctor, struct finding *finding)
 {
     int64_t theirs_ms;
     int64_t before_ms = clock_now_us() / 1000;
-    if (!ask(doctor->ctl, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", &theirs_ms)) {
+    if (!ask(doctor->ctl, &CLOCK, &theirs_ms)) {
         database_failed(finding);
         return;
     }
@@ -164,7 +172,7 @@ static void check_clock(struct doctor *doctor, struct finding *finding)
 static void check_keys(struct doctor *doctor, struct finding *finding)
 {
     int64_t count;
-    if (!ask(doctor->ctl, "SELECT count(*) FROM signing_keys", &count)) {
+    if (!ask(doctor->ctl, &KEYS, &count)) {
         database_failed(finding);
         return;
     }
@@ -191,7 +199,7 @@ static void check_keys(struct doctor *doctor, struct finding *finding)
 static void check_events(struct doctor *doctor, struct finding *finding)
 {
     int64_t strays;
-    if (!ask(doctor->ctl, "SELECT count(*) FROM (SELECT FROM events_default LIMIT 100000) s", &strays)) {
+    if (!ask(doctor->ctl, &STRAYS, &strays)) {
         database_failed(finding);
         return;
     }
@@ -203,10 +211,7 @@ static void check_events(struct doctor *doctor, struct finding *finding)
 static void check_mail(struct doctor *doctor, struct finding *finding)
 {
     int64_t oldest_s;
-    if (!ask(
-            doctor->ctl,
-            "SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::bigint FROM outbox WHERE topic = 'mail' AND done_at IS NULL",
-            &oldest_s)) {
+    if (!ask(doctor->ctl, &WAITING, &oldest_s)) {
         database_failed(finding);
         return;
     }
@@ -375,24 +380,18 @@ static int examine(struct doctor *doctor)
 
 int ctl_doctor(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {{"certificate", required_argument, NULL, 'c'},
-                                            {"sockets", required_argument, NULL, 's'},
+    enum { CERTIFICATE, SOCKETS, COUNT };
+    static const struct option OPTIONS[] = {{"certificate", required_argument, NULL, CERTIFICATE},
+                                            {"sockets", required_argument, NULL, SOCKETS},
                                             {NULL, 0, NULL, 0}};
-    struct doctor doctor = {
-        .ctl = ctl, .sockets = TALLYGATE_RUNDIR, .certificate = TALLYGATE_CONFDIR "/tls/cert.pem"};
-    int option;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            doctor.certificate = optarg;
-            break;
-        case 's':
-            doctor.sockets = optarg;
-            break;
-        default:
-            return CTL_USAGE;
-        }
+    const char *texts[COUNT];
+    int first = ctl_read_options(argc, argv, OPTIONS, texts);
+    if (first != argc) {
+        return first < 0 ? CTL_USAGE : ctl_usage(argv[0]);
     }
-    return optind == argc ? examine(&doctor) : ctl_usage(argv[0]);
+    struct doctor doctor = {.ctl = ctl,
+                            .sockets = texts[SOCKETS] ? texts[SOCKETS] : TALLYGATE_RUNDIR,
+                            .certificate =
+                                texts[CERTIFICATE] ? texts[CERTIFICATE] : TALLYGATE_CONFDIR "/tls/cert.pem"};
+    return examine(&doctor);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tallygatectl metrics show | serve */
 #include <arpa/inet.h>
-#include <getopt.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -14,6 +13,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/exposition.h"
+#include "ctl/options.h"
 
 enum { TEXT_MAX = 16 * 1024 * 1024, CONNECTIONS_MAX = 16, TIMEOUT_S = 10 };
 
@@ -159,31 +159,21 @@ static int serve(struct arguments *arguments)
 
 int ctl_metrics(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {{"listen", required_argument, NULL, 'l'},
-                                            {"sockets", required_argument, NULL, 's'},
+    enum { LISTEN, SOCKETS, COUNT };
+    static const struct option OPTIONS[] = {{"listen", required_argument, NULL, LISTEN},
+                                            {"sockets", required_argument, NULL, SOCKETS},
                                             {NULL, 0, NULL, 0}};
-    struct arguments arguments = {.sockets = TALLYGATE_RUNDIR, .listen = "127.0.0.1:9464"};
-    int option;
+    const char *texts[COUNT];
     (void)ctl;
     bool serves = argc > 1 && strcmp(argv[1], "serve") == 0;
     if (argc < 2 || (!serves && strcmp(argv[1], "show") != 0)) {
         return ctl_usage(argv[0]);
     }
-    optind = 0;
-    while ((option = getopt_long(argc - 1, argv + 1, "", OPTIONS, NULL)) != -1) {
-        switch (option) {
-        case 'l':
-            arguments.listen = optarg;
-            break;
-        case 's':
-            arguments.sockets = optarg;
-            break;
-        default:
-            return CTL_USAGE;
-        }
+    int first = ctl_read_options(argc - 1, argv + 1, OPTIONS, texts);
+    if (first != argc - 1) {
+        return first < 0 ? CTL_USAGE : ctl_usage(argv[0]);
     }
-    if (optind != argc - 1) {
-        return ctl_usage(argv[0]);
-    }
+    struct arguments arguments = {.sockets = texts[SOCKETS] ? texts[SOCKETS] : TALLYGATE_RUNDIR,
+                                  .listen = texts[LISTEN] ? texts[LISTEN] : "127.0.0.1:9464"};
     return serves ? serve(&arguments) : show(&arguments);
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tallygatectl status: the pools at a glance, from what they count. */
-#include <getopt.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "base/json.h"
 #include "ctl/ctl.h"
 #include "ctl/exposition.h"
+#include "ctl/options.h"
 #include "ctl/print.h"
 
 enum { WATCH_US = 2000000 };
@@ -50,28 +50,17 @@ static int look(const struct ctl *ctl, const char *directory)
 
 int ctl_status(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {
-        {"sockets", required_argument, NULL, 's'}, {"watch", no_argument, NULL, 'w'}, {NULL, 0, NULL, 0}};
-    const char *directory = TALLYGATE_RUNDIR;
-    bool watches = false;
-    int option;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            directory = optarg;
-            break;
-        case 'w':
-            watches = true;
-            break;
-        default:
-            return CTL_USAGE;
-        }
+    enum { SOCKETS, WATCH, COUNT };
+    static const struct option OPTIONS[] = {{"sockets", required_argument, NULL, SOCKETS},
+                                            {"watch", no_argument, NULL, WATCH},
+                                            {NULL, 0, NULL, 0}};
+    const char *texts[COUNT];
+    int first = ctl_read_options(argc, argv, OPTIONS, texts);
+    if (first != argc) {
+        return first < 0 ? CTL_USAGE : ctl_usage(argv[0]);
     }
-    if (optind != argc) {
-        return ctl_usage(argv[0]);
-    }
-    while (watches) { /* until it is interrupted */
+    const char *directory = texts[SOCKETS] ? texts[SOCKETS] : TALLYGATE_RUNDIR;
+    while (texts[WATCH]) { /* until it is interrupted */
         fputs(ctl->json ? "" : "\033[H\033[2J", stdout);
         (void)look(ctl, directory);
         fflush(stdout);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tallygatectl user …: what the API's /users does, and what people do with their own account. */
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "ctl/call.h"
+#include "ctl/options.h"
 #include "ctl/print.h"
 #include "ctl/secret.h"
 #include "identity/account.h"
@@ -67,29 +67,15 @@ static int change(struct ctl *ctl, const char *who, const char *member, struct j
 
 static int list(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {{"search", required_argument, NULL, 's'},
-                                            {"role", required_argument, NULL, 'r'},
-                                            {"inactive", no_argument, NULL, 'i'},
+    enum { INACTIVE, ROLE, SEARCH, COUNT };
+    static const struct option OPTIONS[] = {{"inactive", no_argument, NULL, INACTIVE},
+                                            {"role", required_argument, NULL, ROLE},
+                                            {"search", required_argument, NULL, SEARCH},
                                             {NULL, 0, NULL, 0}};
-    const char *search = NULL, *role = NULL, *active = NULL;
-    int option, code;
-    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            search = optarg;
-            break;
-        case 'r':
-            role = optarg;
-            break;
-        case 'i':
-            active = "false";
-            break;
-        default:
-            return CTL_USAGE;
-        }
-    }
-    if (optind != argc) {
-        return ctl_usage("user");
+    const char *texts[COUNT];
+    int code, first = ctl_read_options(argc, argv, OPTIONS, texts);
+    if (first != argc) {
+        return first < 0 ? CTL_USAGE : ctl_usage("user");
     }
     JSON_AUTO all = json_object_new_object();
     struct json_object *items = json_object_new_array();
@@ -102,9 +88,9 @@ static int list(struct ctl *ctl, int argc, char **argv)
         buf_init(&query, 4096);
         ctl_query_add(&query, "limit", "1000");
         ctl_query_add(&query, "cursor", cursor);
-        ctl_query_add(&query, "search", search);
-        ctl_query_add(&query, "role", role);
-        ctl_query_add(&query, "is_active", active);
+        ctl_query_add(&query, "search", texts[SEARCH]);
+        ctl_query_add(&query, "role", texts[ROLE]);
+        ctl_query_add(&query, "is_active", texts[INACTIVE] ? "false" : NULL);
         const struct ctl_call call = {.handler = user_list, .query = buf_text(&query)};
         code = ctl_call(ctl, &call, &page);
         buf_free(&query);
@@ -133,11 +119,38 @@ static int show(struct ctl *ctl, int argc, char **argv)
     return argc == 2 ? about(ctl, argv[1], &call, true, NULL) : ctl_usage("user");
 }
 
+/* An account and its role are one transaction, or an administrator could be left half made. */
+struct adding {
+    struct ctl *ctl;
+    struct json_object *body;
+    bool admin;
+    struct json_object *made; /* as it is in the end */
+    int code;
+};
+
+static enum err add_account(struct pg *pg, void *argument)
+{
+    struct adding *adding = argument;
+    const struct ctl_call call = {.handler = account_add, .body = adding->body};
+    (void)pg;
+    adding->code = ctl_call(adding->ctl, &call, &adding->made);
+    if (!adding->code && adding->admin) {
+        JSON_AUTO role = json_object_new_object();
+        JSON_AUTO account = adding->made;
+        adding->made = NULL;
+        json_add_string(role, "role", "admin");
+        const struct ctl_call promote = {.handler = user_change,
+                                         .id = json_object_get_string(json_object_object_get(account, "id")),
+                                         .body = role};
+        adding->code = ctl_call(adding->ctl, &promote, &adding->made);
+    }
+    return adding->code ? ERR_CONFLICT : ERR_OK; /* whatever it was, it was told: roll back */
+}
+
 int ctl_user_add(struct ctl *ctl, const char *email, const char *full_name, bool admin)
 {
     char password[CTL_SECRET_MAX], error[CONFIG_ERROR_SIZE];
     JSON_AUTO body = json_object_new_object();
-    JSON_AUTO answer = NULL;
     if (!config_load_secret(ctl->config, error)) { /* the mail that proves the address is sealed with it */
         fprintf(stderr, "tallygatectl: %s\n", error);
         return CTL_FAILED;
@@ -151,47 +164,30 @@ int ctl_user_add(struct ctl *ctl, const char *email, const char *full_name, bool
     if (full_name) {
         json_add_string(body, "full_name", full_name);
     }
-    const struct ctl_call call = {.handler = account_add, .body = body};
-    int code = ctl_call(ctl, &call, &answer);
-    if (code || !admin) {
-        if (!code) {
-            ctl_print(ctl, answer, NULL);
-        }
-        return code;
+    struct adding adding = {.ctl = ctl, .body = body, .admin = admin};
+    enum err e = pg_transaction(ctl->pg, add_account, &adding);
+    if (e && !adding.code) {
+        adding.code = ctl_database_failed("user add");
     }
-    JSON_AUTO role = json_object_new_object();
-    JSON_AUTO changed = NULL;
-    json_add_string(role, "role", "admin");
-    const struct ctl_call promote = {.handler = user_change,
-                                     .id = json_object_get_string(json_object_object_get(answer, "id")),
-                                     .body = role};
-    code = ctl_call(ctl, &promote, &changed);
-    if (!code) {
-        ctl_print(ctl, changed, NULL);
+    if (!adding.code) {
+        ctl_print(ctl, adding.made, NULL);
     }
-    return code;
+    json_object_put(adding.made);
+    return adding.code;
 }
 
 static int add(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {
-        {"full-name", required_argument, NULL, 'n'}, {"admin", no_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
-    const char *full_name = NULL;
-    bool admin = false;
-    int option;
-    while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
-        switch (option) {
-        case 'n':
-            full_name = optarg;
-            break;
-        case 'a':
-            admin = true;
-            break;
-        default:
-            return CTL_USAGE;
-        }
+    enum { ADMIN, FULL_NAME, COUNT };
+    static const struct option OPTIONS[] = {{"admin", no_argument, NULL, ADMIN},
+                                            {"full-name", required_argument, NULL, FULL_NAME},
+                                            {NULL, 0, NULL, 0}};
+    const char *texts[COUNT];
+    int first = ctl_read_options(argc, argv, OPTIONS, texts);
+    if (first + 1 != argc) {
+        return first < 0 ? CTL_USAGE : ctl_usage("user");
     }
-    return optind + 1 == argc ? ctl_user_add(ctl, argv[optind], full_name, admin) : ctl_usage("user");
+    return ctl_user_add(ctl, argv[first], texts[FULL_NAME], texts[ADMIN]);
 }
 
 static int role(struct ctl *ctl, int argc, char **argv)
@@ -261,7 +257,6 @@ int ctl_user(struct ctl *ctl, int argc, char **argv)
                  {"sessions", sessions}, {"show", show}};
     for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(WORDS); i++) {
         if (strcmp(argv[1], WORDS[i].name) == 0) {
-            optind = 0; /* getopt begins anew, in what follows the word */
             return WORDS[i].run(ctl, argc - 1, argv + 1);
         }
     }

@@ -36,6 +36,8 @@ def test_the_first_administrator(make_stack):
     stack = make_stack()
     done = stack.ctl("setup", "root@example.org", given=PASSWORD + "\n")
     assert done.returncode == 0 and "role            admin" in done.stdout, done
+    # The account and its role are there together, or neither: one transaction wrote both entries.
+    assert stack.postgres.query("SELECT count(*), count(DISTINCT xmin::text) FROM audit_log WHERE subject LIKE 'user:%'") == [(2, 1)]
     done = stack.ctl("setup", "other@example.org", given=PASSWORD + "\n")
     assert done.returncode == 1 and "there is an administrator already" in done.stderr
     answer = stack.client.post("/auth/login", {"email": "root@example.org", "password": PASSWORD})

@@ -41,7 +41,7 @@ struct committer {
     struct pg_array columns[COLUMNS];
 };
 
-struct committer *committer_new(const struct config *config)
+struct committer *committer_new(const struct config *config, bool as_role)
 {
     struct committer *committer = mem_zalloc(1, sizeof(*committer));
     committer->options = (struct pg_options){
@@ -49,6 +49,7 @@ struct committer *committer_new(const struct config *config)
         .application_name = "tallygate-ingest",
         .connect_timeout_s = config->database_connect_timeout_s,
         .statement_timeout_ms = config->database_timeout_ms,
+        .as_role = as_role,
     };
     committer->pg = pg_new(&committer->options);
     for (int c = 0; c < COLUMNS; c++) {

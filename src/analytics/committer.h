@@ -37,8 +37,8 @@ struct committer_entry {
     size_t place; /* of its arrival: of twins the first one counts */
 };
 
-/* `config` must outlive it. Nothing is connected yet. */
-struct committer *committer_new(const struct config *config);
+/* `config` must outlive it. Nothing is connected yet. `as_role`: see struct pg_options. */
+struct committer *committer_new(const struct config *config, bool as_role);
 void committer_free(struct committer *committer);
 
 /* One attempt to record all entries in one transaction; they are put into another order. ERR_OK: each

@@ -53,18 +53,28 @@ enum err event_take_metadata(struct problem *problem, const char *name, struct j
     return ERR_OK;
 }
 
-enum err event_take_time(struct problem *problem, const char *name, const struct value *value, int64_t now_us,
-                         struct event *event)
+static enum err take_any_time(struct problem *problem, const char *name, const struct value *value,
+                              int64_t now_us, struct event *event)
 {
     event->occurred_us = value->text ? value->integer : now_us;
     if (event->occurred_us > now_us + EVENT_FUTURE_S * USEC_PER_SEC) {
         return problem_field(problem, name, "out_of_range", "lies more than %d minutes ahead",
                              EVENT_FUTURE_S / 60);
     }
-    if (event->occurred_us < now_us - EVENT_PAST_DAYS * USEC_PER_DAY) {
-        return problem_field(problem, name, "out_of_range", "lies more than %d days back", EVENT_PAST_DAYS);
+    if (event->occurred_us < 0) {
+        return problem_field(problem, name, "out_of_range", "lies before 1970");
     }
     return ERR_OK;
+}
+
+enum err event_take_time(struct problem *problem, const char *name, const struct value *value, int64_t now_us,
+                         struct event *event)
+{
+    enum err e = take_any_time(problem, name, value, now_us, event);
+    if (!e && event->occurred_us < now_us - EVENT_PAST_DAYS * USEC_PER_DAY) {
+        return problem_field(problem, name, "out_of_range", "lies more than %d days back", EVENT_PAST_DAYS);
+    }
+    return e;
 }
 
 static const struct field FIELDS[] = {
@@ -74,18 +84,24 @@ static const struct field FIELDS[] = {
     {"metadata", FIELD_OBJECT, FIELD_NULLABLE, 0, 0, NULL},
     {"timestamp", FIELD_TIME, FIELD_NULLABLE, 0, 0, NULL},
     {"id", FIELD_STRING, FIELD_NULLABLE, 1, EVENT_ID_MAX, NULL},
+    /* of an export, or an archive */
+    {"received_at", FIELD_TIME, FIELD_NULLABLE, 0, 0, NULL},
+    {"workspace_id", FIELD_INTEGER, FIELD_NULLABLE, 1, INT64_MAX, NULL},
 };
-enum { TYPE, VALUE, USER, METADATA, TIMESTAMP, ID, COUNT };
+enum { TYPE, VALUE, USER, METADATA, TIMESTAMP, ID, COUNT, RECEIVED = COUNT, WORKSPACE, COUNT_EXPORTED };
 
-enum err event_from_json(struct problem *problem, struct json_object *object, int64_t now_us,
-                         struct event *ret_event)
+typedef enum err time_taker(struct problem *problem, const char *name, const struct value *value,
+                            int64_t now_us, struct event *event);
+
+/* `values` has room for `count`. */
+static enum err read_event(struct problem *problem, struct json_object *object, int64_t now_us, size_t count,
+                           time_taker *take_time, struct value *values, struct event *ret_event)
 {
-    struct value values[COUNT];
     struct event event = {.fate = EVENT_PENDING};
-    enum err fields = validate_object(problem, "", object, FIELDS, COUNT, values);
+    enum err fields = validate_object(problem, "", object, FIELDS, count, values);
     enum err value = event_take_value(problem, "value", values[VALUE].text, values[VALUE].length, &event);
     enum err metadata = event_take_metadata(problem, "metadata", values[METADATA].json, &event);
-    enum err time = event_take_time(problem, "timestamp", &values[TIMESTAMP], now_us, &event);
+    enum err time = take_time(problem, "timestamp", &values[TIMESTAMP], now_us, &event);
     if (fields || value || metadata || time) {
         return ERR_INVALID;
     }
@@ -98,6 +114,25 @@ enum err event_from_json(struct problem *problem, struct json_object *object, in
     event.user_id_length = values[USER].length;
     *ret_event = event;
     return ERR_OK;
+}
+
+enum err event_from_json(struct problem *problem, struct json_object *object, int64_t now_us,
+                         struct event *ret_event)
+{
+    struct value values[COUNT];
+    return read_event(problem, object, now_us, COUNT, event_take_time, values, ret_event);
+}
+
+enum err event_from_export(struct problem *problem, struct json_object *object, int64_t now_us,
+                           struct event *ret_event, int64_t *ret_workspace_id)
+{
+    struct value values[COUNT_EXPORTED];
+    enum err e = read_event(problem, object, now_us, COUNT_EXPORTED, take_any_time, values, ret_event);
+    if (!e) {
+        *ret_workspace_id =
+            values[WORKSPACE].present && !values[WORKSPACE].is_null ? values[WORKSPACE].integer : 0;
+    }
+    return e;
 }
 
 static const char *copy_to(char **end, const char *text, size_t length)

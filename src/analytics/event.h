@@ -63,6 +63,10 @@ typedef enum err event_reader(struct problem *problem, struct json_object *objec
                               struct event *ret_event);
 /* The reader of our own form. */
 event_reader event_from_json;
+/* The same for what an export or an archive says: however long ago it was. The members workspace_id and
+ * received_at may be there; *ret_workspace_id is the first one, or 0. */
+enum err event_from_export(struct problem *problem, struct json_object *object, int64_t now_us,
+                           struct event *ret_event, int64_t *ret_workspace_id);
 
 /* What readers share. Each notes what is wrong under `name`. */
 field_check event_check_type;

@@ -48,14 +48,10 @@ struct format {
     const char *line_end;
 };
 
-/* JSON text holds no control characters, so with these as quote and delimiter COPY leaves it as it is.
- * (COPY's own text format would double each backslash.) */
-#define PLAIN_LINES "FORMAT csv, QUOTE E'\\001', DELIMITER E'\\002'"
-
 static const struct format FORMATS[] = {
     {"csv", "text/csv; charset=utf-8; header=present", sql_export_csv, "FORMAT csv, HEADER", "FORMAT csv",
      "\r\n"},
-    {"ndjson", "application/x-ndjson", sql_export_ndjson, PLAIN_LINES, PLAIN_LINES, "\n"},
+    {"ndjson", "application/x-ndjson", sql_export_ndjson, EXPORT_PLAIN_LINES, EXPORT_PLAIN_LINES, "\n"},
 };
 
 struct transfer {

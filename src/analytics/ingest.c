@@ -366,7 +366,7 @@ struct ingest *ingest_start(const struct config *config, struct metrics *metrics
     for (size_t i = 0; i < ingest->crews_count; i++) {
         struct crew *crew = &ingest->crews[i];
         crew->ingest = ingest;
-        crew->committer = committer_new(config);
+        crew->committer = committer_new(config, false);
         if (pthread_create(&crew->thread, NULL, run_crew, crew) != 0) {
             return NULL; /* the worker ends on this; nothing to tidy */
         }

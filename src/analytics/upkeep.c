@@ -38,10 +38,15 @@ static enum err settle(struct pg *pg)
     return run_down(pg, &SETTLE, &params);
 }
 
+static const char *unit(const struct config *config)
+{
+    return config->events_partition == CONFIG_DAY ? "day" : "month";
+}
+
 static enum err make_partitions(const struct config *config, struct pg *pg)
 {
     struct pg_params params = {0};
-    pg_text(&params, config->events_partition == CONFIG_DAY ? "day" : "month");
+    pg_text(&params, unit(config));
     return run_down(pg, &PARTITION, &params);
 }
 
@@ -62,4 +67,24 @@ void upkeep_run(struct upkeep *upkeep, const struct config *config, struct pg *p
     if (now_us >= upkeep->settle_at_us) {
         upkeep->settle_at_us = next(settle(pg), SETTLE_EVERY_S);
     }
+}
+
+enum err upkeep_make(const struct config *config, struct pg *pg, int64_t *ret_changed)
+{
+    enum { AT_MOST = 10000 }; /* one that is held up for ever must not hold up us */
+    struct pg_params params = {0};
+    PG_RESULT_AUTO buckets = NULL;
+    pg_text(&params, unit(config));
+    enum err e = pg_query(pg, &BUCKETS, NULL, &buckets);
+    int64_t changed = e ? 0 : pg_get_int(buckets, 0, 0);
+    for (int i = 0; !e && i < AT_MOST; i++) {
+        PG_RESULT_AUTO row = NULL;
+        e = pg_query(pg, &PARTITION, &params, &row);
+        if (e || pg_get_int(row, 0, 0) == 0) {
+            break;
+        }
+        changed++;
+    }
+    *ret_changed = changed;
+    return e;
 }

@@ -23,4 +23,8 @@ struct upkeep {
 /* Do what is due; what fails is due again soon. Quick when nothing is; else it may take some seconds. */
 void upkeep_run(struct upkeep *upkeep, const struct config *config, struct pg *pg);
 
+/* Make the partitions and buckets that are missing, now and all of them. *ret_changed: how many were made or
+ * dropped. */
+enum err upkeep_make(const struct config *config, struct pg *pg, int64_t *ret_changed);
+
 #endif

@@ -127,8 +127,24 @@ static const struct setting SETTINGS[] = {
      "how long recording waits for the database before it answers 503, in milliseconds"},
     {"events_partition", TYPE_SPAN, AT(events_partition), "month", 0, 0, NULL,
      "month or day: how much time one partition of the events holds; day for many millions a day"},
+    {"events_keep_days", TYPE_INT, AT(events_keep_days), "0", 0, 36500, NULL,
+     "days after which events are archived and dropped, by whole partitions, at least 62; 0: never. What they counted for stays"},
+    {"archive_dir", TYPE_TEXT, AT(archive_dir), "/var/lib/tallygate/archive", 0, 500, NULL,
+     "directory that dropped events are written into; empty: drop them without"},
+    {"backup_dir", TYPE_TEXT, AT(backup_dir), "/var/lib/tallygate/backup", 1, 500, NULL,
+     "directory that tallygatectl backup makes backups in"},
+    {"backup_keep", TYPE_INT, AT(backup_keep), "7", 0, 10000, NULL,
+     "how many backups stay there: when one is made, the oldest go; 0: all"},
+    {"backup_passphrase_file", TYPE_TEXT, AT(backup_passphrase_file), "/etc/tallygate/backup.passphrase", 1, 1000, NULL,
+     "file with the passphrase that a backup's settings and master secret are sealed with, readable by its owner alone"},
     {"cache_unfinished_ms", TYPE_INT, AT(cache_unfinished_ms), "1000", 0, 1000, NULL,
      "how long figures of a period that goes on may be shown again, in milliseconds; 0: never"},
+    {"trace_endpoint", TYPE_TEXT, AT(trace_endpoint), "", 0, 500, NULL,
+     "URL of a collector of traces that takes OTLP/HTTP as JSON, as in http://127.0.0.1:4318/v1/traces; empty: no traces"},
+    {"trace_sample", TYPE_INT, AT(trace_sample), "10000", 0, 1000000, NULL,
+     "how many of a million requests are traced"},
+    {"trace_follow_clients", TYPE_BOOL, AT(trace_follow_clients), "no", 0, 0, NULL,
+     "whether a request is also traced because its traceparent says so"},
 };
 /* clang-format on */
 
@@ -352,41 +368,46 @@ static bool is_credential(const char *path)
            !strchr(path + length + 1, '/');
 }
 
-bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE])
+bool config_read_private(const char *what, const char *path, size_t min, size_t max, uint8_t *ret_bytes,
+                         size_t *ret_length, char ret_error[CONFIG_ERROR_SIZE])
 {
-    const char *path = config->secret_key_file;
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return fail(ret_error, "secret_key_file %s: cannot be read: %s", path, strerror(errno));
+        return fail(ret_error, "%s %s: cannot be read: %s", what, path, strerror(errno));
     }
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
-        return fail(ret_error, "secret_key_file %s: is not a regular file", path);
+        return fail(ret_error, "%s %s: is not a regular file", what, path);
     }
     if ((st.st_mode & (S_IRWXG | S_IRWXO)) && !is_credential(path)) {
         close(fd);
-        return fail(ret_error, "secret_key_file %s: others can read it (mode %03o); chmod 0600 it", path,
+        return fail(ret_error, "%s %s: others can read it (mode %03o); chmod 0600 it", what, path,
                     (unsigned)(st.st_mode & 0777));
     }
-    ssize_t n = read(fd, config->secret, sizeof(config->secret));
+    ssize_t n = read(fd, ret_bytes, max);
     int saved_errno = errno;
     close(fd);
     if (n < 0) {
-        return fail(ret_error, "secret_key_file %s: cannot be read: %s", path, strerror(saved_errno));
+        return fail(ret_error, "%s %s: cannot be read: %s", what, path, strerror(saved_errno));
     }
-    while (n > 0 && (config->secret[n - 1] == '\n' || config->secret[n - 1] == '\r')) {
+    while (n > 0 && (ret_bytes[n - 1] == '\n' || ret_bytes[n - 1] == '\r')) {
         n--;
     }
-    if (n < SECRET_MIN_BYTES) {
-        return fail(ret_error, "secret_key_file %s: holds %zd bytes; at least %d are needed", path, n,
-                    SECRET_MIN_BYTES);
+    if ((size_t)n < min) {
+        return fail(ret_error, "%s %s: holds %zd bytes; at least %zu are needed", what, path, n, min);
     }
-    if (st.st_size > CONFIG_SECRET_MAX) {
-        return fail(ret_error, "secret_key_file %s: is longer than %d bytes", path, CONFIG_SECRET_MAX);
+    if (st.st_size > (off_t)max) {
+        return fail(ret_error, "%s %s: is longer than %zu bytes", what, path, max);
     }
-    config->secret_length = (size_t)n;
+    *ret_length = (size_t)n;
     return true;
+}
+
+bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE])
+{
+    return config_read_private("secret_key_file", config->secret_key_file, SECRET_MIN_BYTES,
+                               CONFIG_SECRET_MAX, config->secret, &config->secret_length, ret_error);
 }
 
 /* As it would stand in the file, but for secrets. `scratch` holds numbers. */

@@ -63,7 +63,15 @@ struct config {
     int64_t ingest_gather_ms;
     int64_t ingest_wait_ms;
     int64_t events_partition; /* enum config_span */
+    int64_t events_keep_days; /* 0: for ever */
+    char *archive_dir;
+    char *backup_dir;
+    int64_t backup_keep; /* 0: all */
+    char *backup_passphrase_file;
     int64_t cache_unfinished_ms;
+    char *trace_endpoint;         /* "": tracing is off */
+    int64_t trace_sample;         /* of a million */
+    int64_t trace_follow_clients; /* 0 or 1 */
 
     /* Not a setting: what secret_key_file holds. */
     uint8_t secret[CONFIG_SECRET_MAX];
@@ -75,6 +83,10 @@ struct config {
 bool config_load(struct config *config, const char *path, char ret_error[CONFIG_ERROR_SIZE]);
 /* Read the master secret into config->secret: at least 32 bytes, not readable by group or others. */
 bool config_load_secret(struct config *config, char ret_error[CONFIG_ERROR_SIZE]);
+/* Read a file that nobody else may read, or a credential that systemd gave to this service alone, without
+ * line ends at its end: `min` to `max` bytes. `what` names it in ret_error. */
+bool config_read_private(const char *what, const char *path, size_t min, size_t max, uint8_t *ret_bytes,
+                         size_t *ret_length, char ret_error[CONFIG_ERROR_SIZE]);
 /* Print every setting as `key = value` with its help as a comment; secrets are masked. */
 void config_show(const struct config *config, FILE *out);
 /* The same as an object of key and value, for the caller to free. */

@@ -268,6 +268,14 @@ bool crypto_open(const uint8_t key[CRYPTO_KEY_SIZE], const char *label, const ui
     return ok;
 }
 
+bool crypto_stretch(const uint8_t *passphrase, size_t length, const uint8_t salt[CRYPTO_SALT_SIZE],
+                    uint8_t ret_key[CRYPTO_KEY_SIZE])
+{
+    enum { ROUNDS = 1 << 16, BLOCK = 8, PARALLEL = 1, MEMORY_MAX = 128 * 1024 * 1024 };
+    return EVP_PBE_scrypt((const char *)passphrase, length, salt, CRYPTO_SALT_SIZE, ROUNDS, BLOCK, PARALLEL,
+                          MEMORY_MAX, ret_key, CRYPTO_KEY_SIZE) == 1;
+}
+
 void crypto_wipe(void *data, size_t length)
 {
     OPENSSL_cleanse(data, length);

@@ -57,6 +57,11 @@ bool crypto_seal(const uint8_t key[CRYPTO_KEY_SIZE], const char *label, const ui
  * length - CRYPTO_SEAL_OVERHEAD bytes. */
 bool crypto_open(const uint8_t key[CRYPTO_KEY_SIZE], const char *label, const uint8_t *sealed, size_t length,
                  uint8_t *ret_data);
+enum { CRYPTO_SALT_SIZE = 16 };
+/* A key from a passphrase (scrypt, RFC 7914: N = 2^16, r = 8, p = 1), which takes 64 MiB and a quarter of a
+ * second, so that guessing is dear. */
+bool crypto_stretch(const uint8_t *passphrase, size_t length, const uint8_t salt[CRYPTO_SALT_SIZE],
+                    uint8_t ret_key[CRYPTO_KEY_SIZE]);
 /* Overwrite, in a way that the compiler keeps. */
 void crypto_wipe(void *data, size_t length);
 

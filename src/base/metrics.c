@@ -166,9 +166,11 @@ void metrics_close(const struct metrics *metrics)
 
 static struct metrics_seat nobody;
 static struct metrics_seat *own = &nobody;
+static struct metrics *shared;
 
 void metrics_sit_down(struct metrics *metrics)
 {
+    shared = metrics;
     for (size_t i = 0; i < METRICS_SEATS; i++) {
         int64_t none = 0;
         if (atomic_compare_exchange_strong(&metrics->seats[i].pid, &none, (int64_t)getpid())) {
@@ -176,6 +178,11 @@ void metrics_sit_down(struct metrics *metrics)
             return;
         }
     }
+}
+
+struct metrics *metrics_own(void)
+{
+    return shared;
 }
 
 struct metrics_seat *metrics_seat(void)

@@ -69,6 +69,11 @@ struct metrics {
     _Atomic uint64_t answer_cache_misses;       /* answers that had to be made */
     _Atomic uint64_t rate_limited;              /* requests that were too many */
     _Atomic uint64_t logins[METRICS_LOGINS];
+    _Atomic uint64_t trace_spans_sent;
+    _Atomic uint64_t trace_spans_dropped;
+    _Atomic uint64_t database_connects;    /* connections that were made to PostgreSQL */
+    _Atomic uint64_t database_failures;    /* statements that it did not answer, or gave up */
+    struct metrics_histogram database_us;  /* how long a thread waited for a statement */
     struct metrics_histogram batch_events; /* events in a transaction */
     struct metrics_histogram commit_us;    /* how long one takes */
     struct metrics_seat seats[METRICS_SEATS];
@@ -86,6 +91,8 @@ void metrics_close(const struct metrics *metrics);
 
 /* Take a seat for this process; the gauges below are its own from then on. */
 void metrics_sit_down(struct metrics *metrics);
+/* What this process counts in; NULL before metrics_sit_down(), and in programs that count nothing. */
+struct metrics *metrics_own(void);
 /* The seat of this process: that of nobody before metrics_sit_down(). */
 struct metrics_seat *metrics_seat(void);
 /* Clear the seat of a process that is dead; 0: of all that are. */

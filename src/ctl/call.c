@@ -2,10 +2,14 @@
 #include "ctl/call.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "identity/password.h"
+#include "identity/role.h"
+#include "identity/workspace.h"
 
 static int code_of(enum err e)
 {
@@ -32,6 +36,22 @@ static void tell(const struct problem *problem, enum err e)
     }
 }
 
+/* ---- answers in pieces ---- */
+
+struct file_stream {
+    struct response_stream stream;
+    FILE *file;
+};
+
+static bool send_piece(struct response_stream *stream, const char *piece, size_t length)
+{
+    struct file_stream *out = (struct file_stream *)stream;
+    stream->started = true;
+    stream->broken =
+        stream->broken || (piece ? fwrite(piece, 1, length, out->file) != length : ferror(out->file) != 0);
+    return !stream->broken;
+}
+
 int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **ret_answer)
 {
     static const char *const NO_ENVIRONMENT[] = {NULL};
@@ -41,12 +61,18 @@ int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **
     struct response response;
     struct services services = {.config = ctl->config, .pg = ctl->pg, .hasher = password_hasher_new()};
     struct json_fault fault;
+    struct file_stream out = {.stream = {.send = send_piece}, .file = call->stream};
 
     *ret_answer = NULL;
     buf_init(&answer, RESPONSE_BODY_MAX);
     request_init(&request, &arena, &services, NO_ENVIRONMENT);
     response_init(&response, &arena, &answer);
-    request.principal = (struct principal){.kind = PRINCIPAL_SHELL, .user_id = call->user_id};
+    request.principal = (struct principal){.kind = PRINCIPAL_SHELL,
+                                           .user_id = call->user_id,
+                                           .workspace_id = call->workspace_id,
+                                           .may = role_may("owner")};
+    request.method = "GET";
+    response.stream = call->stream ? &out.stream : NULL;
     request.query = call->query ? call->query : "";
     if (call->id) {
         request.params[0] = (struct request_param){"id", call->id, strlen(call->id)};
@@ -61,10 +87,64 @@ int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **
     } else if (answer.length) {
         (void)json_parse(answer.data, answer.length, ret_answer, &fault);
     }
+    if (!e && out.stream.broken) {
+        fprintf(stderr, "tallygatectl: not all could be written\n");
+        e = ERR_INTERNAL;
+    }
     password_hasher_free(services.hasher);
     buf_free(&answer);
     arena_free(&arena);
     return e ? code_of(e) : CTL_OK;
+}
+
+int ctl_call_list(struct ctl *ctl, const struct ctl_call *call, struct json_object **ret_all)
+{
+    struct json_object *all = json_object_new_object();
+    struct json_object *items = json_object_new_array();
+    char *cursor = NULL;
+    int code;
+    json_add(all, "items", items);
+    do { /* page by page, until there is no next one */
+        struct buf query;
+        struct ctl_call page_call = *call;
+        JSON_AUTO page = NULL;
+        struct json_object *found = NULL, *next = NULL;
+        buf_init(&query, 8192);
+        buf_puts(&query, call->query ? call->query : "");
+        ctl_query_add(&query, "limit", "1000");
+        ctl_query_add(&query, "cursor", cursor);
+        page_call.query = buf_text(&query);
+        code = ctl_call(ctl, &page_call, &page);
+        buf_free(&query);
+        free(cursor);
+        cursor = NULL;
+        if (code) {
+            break;
+        }
+        json_object_object_get_ex(page, "items", &found);
+        for (size_t i = 0; i < json_object_array_length(found); i++) {
+            json_object_array_add(items, json_object_get(json_object_array_get_idx(found, i)));
+        }
+        if (json_object_object_get_ex(page, "next_cursor", &next) && next) {
+            cursor = mem_strdup(json_object_get_string(next));
+        }
+    } while (cursor);
+    if (code) {
+        json_object_put(all);
+        all = NULL;
+    }
+    *ret_all = all;
+    return code;
+}
+
+int ctl_call_enter(struct ctl *ctl, struct ctl_call *call, const char *workspace)
+{
+    enum err e = workspace_find(ctl->pg, workspace, &call->workspace_id, &call->user_id);
+    if (e == ERR_NOT_FOUND) {
+        fprintf(stderr, "tallygatectl: there is no workspace %s\n", workspace);
+        return CTL_NOT_FOUND;
+    }
+    return e ? ctl_database_failed("workspace") : CTL_OK;
 }
 
 void ctl_query_add(struct buf *query, const char *name, const char *value)

@@ -8,6 +8,7 @@
 #define TALLYGATE_CTL_CALL_H
 
 #include <json-c/json.h>
+#include <stdio.h>
 
 #include "ctl/ctl.h"
 #include "http/router.h"
@@ -18,11 +19,19 @@ struct ctl_call {
     const char *query;        /* the query string; NULL: none */
     struct json_object *body; /* NULL: none */
     int64_t user_id;          /* for a route about oneself, whose account; else 0 */
+    int64_t workspace_id;     /* for a route in a workspace, as whose owner it is called; else 0 */
+    FILE *stream;             /* where an answer goes that is sent in pieces; NULL: it is none of these */
 };
 
 /* Carry it out. *ret_answer is what was answered, for the caller to free; NULL when it has no body. Returns
  * CTL_OK, or else what the program is to end with, after saying why on standard error. */
 int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **ret_answer);
+
+/* The same for a list in pages: *ret_all has the items of all of them. */
+int ctl_call_list(struct ctl *ctl, const struct ctl_call *call, struct json_object **ret_all);
+/* A call in the workspace that `workspace` names, by its slug or id: sets its workspace_id, and its user_id
+ * to the owner's. Else says that there is none. */
+int ctl_call_enter(struct ctl *ctl, struct ctl_call *call, const char *workspace);
 
 /* Append `&name=value` to a query string, the value encoded; nothing for NULL. */
 void ctl_query_add(struct buf *query, const char *name, const char *value);

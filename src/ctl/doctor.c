@@ -23,6 +23,7 @@
 #include "ctl/ctl.h"
 #include "ctl/options.h"
 #include "ctl/print.h"
+#include "ctl/safe.h"
 #include "identity/keyring.h"
 #include "store/migrate.h"
 #include "store/redis.h"
@@ -36,6 +37,8 @@ enum {
     MAIL_WAITS_S = 3600,
     TEXT_SIZE = 400
 };
+
+enum { BACKUP_WARN_DAYS = 2 };
 
 enum verdict { WELL, WARNING, FAULT };
 
@@ -74,6 +77,8 @@ static const struct pg_statement CLOCK = {"doctor_clock",
 static const struct pg_statement KEYS = {"doctor_keys", "SELECT count(*) FROM signing_keys"};
 static const struct pg_statement STRAYS = {
     "doctor_strays", "SELECT count(*) FROM (SELECT FROM events_default LIMIT 100000) s"};
+static const struct pg_statement TAKEN_OUT = {"doctor_taken_out",
+                                              "SELECT count(*) FROM event_partitions WHERE NOT attached"};
 static const struct pg_statement WAITING = {
     "doctor_waiting", "SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::bigint FROM outbox "
                       "WHERE topic = 'mail' AND done_at IS NULL"};
@@ -198,14 +203,50 @@ static void check_keys(struct doctor *doctor, struct finding *finding)
 
 static void check_events(struct doctor *doctor, struct finding *finding)
 {
-    int64_t strays;
-    if (!ask(doctor->ctl, &STRAYS, &strays)) {
+    int64_t strays, out;
+    if (!ask(doctor->ctl, &STRAYS, &strays) || !ask(doctor->ctl, &TAKEN_OUT, &out)) {
         database_failed(finding);
+        return;
+    }
+    if (out) {
+        say(finding, WARNING,
+            "Run tallygatectl partition keep, or events prune as before, and see what it says.",
+            "%" PRId64 " were taken out to be archived and dropped, and are still there", out);
         return;
     }
     say(finding, strays ? WARNING : WELL,
         strays ? "The ingest pool makes the partitions that are missing; is it running?" : NULL,
-        "%" PRId64 "%s lie outside of a partition of their own", strays, strays == 100000 ? " or more" : "");
+        "%" PRId64 "%s events lie outside of a partition of their own", strays,
+        strays == 100000 ? " or more" : "");
+}
+
+/* Its name is its time: 20261128T023000Z. */
+static bool read_stamp(const char *name, int64_t *ret_us)
+{
+    char text[CLOCK_TEXT_SIZE];
+    int length = snprintf(text, sizeof(text), "%.4s-%.2s-%.2sT%.2s:%.2s:%.2sZ", name, name + 4, name + 6,
+                          name + 9, name + 11, name + 13);
+    return clock_parse(text, (size_t)length, ret_us);
+}
+
+static void check_backup(struct doctor *doctor, struct finding *finding)
+{
+    static const char ADVICE[] =
+        "See backup in tallygatectl(8): a passphrase lets the timer make one each night.";
+    const char *directory = doctor->ctl->config->backup_dir;
+    char error[SAFE_ERROR_SIZE];
+    JSON_AUTO names = NULL;
+    int64_t made_us;
+    size_t count = safe_list(directory, &names, error) ? json_object_array_length(names) : 0;
+    const char *last = count ? json_object_get_string(json_object_array_get_idx(names, count - 1)) : NULL;
+    if (!last || !read_stamp(last, &made_us)) {
+        say(finding, WARNING, ADVICE, "there is none in %s", directory);
+        return;
+    }
+    int64_t hours = (clock_now_us() - made_us) / USEC_PER_HOUR;
+    bool old = hours > BACKUP_WARN_DAYS * 24;
+    say(finding, old ? WARNING : WELL, old ? ADVICE : NULL, "the last of %zu in %s is %" PRId64 " hours old",
+        count, directory, hours);
 }
 
 static void check_mail(struct doctor *doctor, struct finding *finding)
@@ -330,17 +371,12 @@ static const struct check {
     enum needs needs;
     void (*run)(struct doctor *doctor, struct finding *finding);
 } CHECKS[] = {
-    {"secret", NEEDS_NOTHING, check_secret},
-    {"database", NEEDS_NOTHING, check_database},
-    {"schema", NEEDS_DATABASE, check_schema},
-    {"role", NEEDS_DATABASE, check_role},
-    {"clock", NEEDS_DATABASE, check_clock},
-    {"keys", NEEDS_SCHEMA, check_keys},
-    {"partitions", NEEDS_SCHEMA, check_events},
-    {"mail", NEEDS_SCHEMA, check_mail},
-    {"redis", NEEDS_NOTHING, check_redis},
-    {"pools", NEEDS_NOTHING, check_pools},
-    {"certificate", NEEDS_NOTHING, check_certificate},
+    {"secret", NEEDS_NOTHING, check_secret},    {"database", NEEDS_NOTHING, check_database},
+    {"schema", NEEDS_DATABASE, check_schema},   {"role", NEEDS_DATABASE, check_role},
+    {"clock", NEEDS_DATABASE, check_clock},     {"keys", NEEDS_SCHEMA, check_keys},
+    {"partitions", NEEDS_SCHEMA, check_events}, {"mail", NEEDS_SCHEMA, check_mail},
+    {"backup", NEEDS_NOTHING, check_backup},    {"redis", NEEDS_NOTHING, check_redis},
+    {"pools", NEEDS_NOTHING, check_pools},      {"certificate", NEEDS_NOTHING, check_certificate},
     {"disk", NEEDS_NOTHING, check_disk},
 };
 

@@ -159,6 +159,13 @@ static const struct number {
     {"logins", ",result=\"code_required\"", NULL, offsetof(struct metrics, logins[METRICS_LOGIN_CODE])},
     {"logins", ",result=\"refused\"", NULL, offsetof(struct metrics, logins[METRICS_LOGIN_REFUSED])},
     {"logins", ",result=\"delayed\"", NULL, offsetof(struct metrics, logins[METRICS_LOGIN_DELAYED])},
+    {"database_connects", "", "Connections that were made to PostgreSQL.",
+     offsetof(struct metrics, database_connects)},
+    {"database_failures", "", "Statements that PostgreSQL did not answer, or gave up.",
+     offsetof(struct metrics, database_failures)},
+    {"trace_spans", ",result=\"sent\"", "Spans of traced requests, by what became of them.",
+     offsetof(struct metrics, trace_spans_sent)},
+    {"trace_spans", ",result=\"dropped\"", NULL, offsetof(struct metrics, trace_spans_dropped)},
 };
 
 /* All samples of a family stand together, so the pools go within it. */
@@ -239,7 +246,8 @@ static void put_processes(const struct metrics *const pools[EXPOSITION_POOLS], s
     }
 }
 
-void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struct buf *text)
+void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struct legacy *legacy,
+                      struct buf *text)
 {
     describe(text, "tallygate_build", "info", NULL, "What runs.");
     buf_printf(text, "tallygate_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
@@ -259,6 +267,19 @@ void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struc
         put_histogram(text, "ingest_commit_seconds", "service=\"ingest\"", &pools[1]->commit_us,
                       METRICS_TIMES_US, (double)USEC_PER_SEC);
     }
+    describe(text, "database_wait_seconds", "histogram", "seconds",
+             "How long a thread waited for a statement of PostgreSQL, connecting and all.");
+    for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
+        char labels[32];
+        snprintf(labels, sizeof(labels), "service=\"%s\"", EXPOSITION_NAMES[i]);
+        if (pools[i]) {
+            put_histogram(text, "database_wait_seconds", labels, &pools[i]->database_us, METRICS_TIMES_US,
+                          (double)USEC_PER_SEC);
+        }
+    }
     put_processes(pools, text);
+    describe(text, "legacy_requests", "counter", NULL,
+             "Requests of the former services' paths, by what became of them.");
+    legacy_write(legacy, text);
     buf_puts(text, "# EOF\n");
 }

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/metrics.h"
+#include "ctl/legacy.h"
 
 enum { EXPOSITION_POOLS = 3 };
 extern const char *const EXPOSITION_NAMES[EXPOSITION_POOLS];
@@ -16,8 +17,9 @@ extern const char *const EXPOSITION_NAMES[EXPOSITION_POOLS];
 
 /* Map those that are in `directory`; NULL for one that has none. Close them with metrics_close(). */
 void exposition_open(const char *directory, const struct metrics *ret_pools[EXPOSITION_POOLS]);
-/* Write all of it, with `# EOF`. */
-void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struct buf *text);
+/* Write all of it, with `# EOF`; `legacy` may be NULL. */
+void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struct legacy *legacy,
+                      struct buf *text);
 
 /* The sum over the seats of those whose process is alive; `offset` is that of a member of struct
  * metrics_seat. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "ctl/ctl.h"
@@ -16,14 +17,26 @@ static const char DEFAULT_CONFIG[] = TALLYGATE_CONFDIR "/tallygate.conf";
 
 static const struct ctl_command COMMANDS[] = {
     {"audit", "[OPTION]…", "what the audit log says", ctl_audit},
+    {"backup", "make | list | verify BACKUP", "everything there is, in a directory of its own", ctl_backup},
+    {"bench", "URL", "how many events this installation records in a second", ctl_bench},
     {"config", "check | show", "look at the settings", ctl_config},
     {"doctor", "[OPTION]…", "look at all that an installation needs, and say what to do", ctl_doctor},
+    {"events",
+     "archive --before DATE | check | export WORKSPACE | import FILE | prune --before DATE | rebuild-rollups",
+     "events in and out of the database, and what was counted of them", ctl_events},
+    {"key", "add WORKSPACE NAME | list WORKSPACE | revoke WORKSPACE ID",
+     "API keys of a workspace, by its slug or id", ctl_key},
     {"keys", "status | rotate [SECONDS]", "show the keys that sign tokens, or bring in the next one",
      ctl_keys},
     {"mail", "write DIRECTORY | follow DIRECTORY", "put the mails that wait into files", ctl_mail},
     {"metrics", "show | serve", "the counts of all pools as OpenMetrics, once or for a scraper", ctl_metrics},
     {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
      ctl_migrate},
+    {"partition", "keep | list",
+     "partitions of the events: make what is needed, archive and drop what is past", ctl_partition},
+    {"restore", "BACKUP | --finish",
+     "bring a backup into an empty database, and compare it; or finish what other means restored",
+     ctl_restore},
     {"service", "add NAME | renew NAME | remove NAME | list", "programs that get tokens of their own",
      ctl_service},
     {"setup", "EMAIL", "make the first administrator", ctl_setup},
@@ -31,7 +44,9 @@ static const struct ctl_command COMMANDS[] = {
     {"user",
      "add EMAIL | delete WHO | disable WHO | enable WHO | list | logout WHO | passwd WHO | role WHO user|admin | sessions WHO | show WHO",
      "accounts; WHO is an address or an id", ctl_user},
-    {"workspace", "purge", "erase the events of closed workspaces", ctl_workspace},
+    {"workspace",
+     "add WHO NAME | delete WORKSPACE | list | members WORKSPACE | purge | rename WORKSPACE NAME | show WORKSPACE",
+     "workspaces, by their slug or id", ctl_workspace},
 };
 
 static void print_usage(FILE *out)
@@ -56,6 +71,55 @@ int ctl_database_failed(const char *what)
 {
     fprintf(stderr, "tallygatectl: %s: the database did not do it; see the line above\n", what);
     return CTL_FAILED;
+}
+
+int ctl_fail(const char *command, const char *error)
+{
+    fprintf(stderr, "tallygatectl: %s: %s\n", command, error);
+    return CTL_FAILED;
+}
+
+bool ctl_check_date(const char *option, const char *text)
+{
+    int64_t us;
+    bool fine = clock_parse_date(text, strlen(text), &us);
+    if (!fine) {
+        fprintf(stderr, "tallygatectl: --%s must be a date as in 2026-01-31\n", option);
+    }
+    return fine;
+}
+
+int ctl_run_word(struct ctl *ctl, const struct ctl_word *words, size_t count, int argc, char **argv)
+{
+    for (size_t i = 0; argc > 1 && i < count; i++) {
+        if (strcmp(argv[1], words[i].name) == 0) {
+            return words[i].run(ctl, argc - 1, argv + 1);
+        }
+    }
+    return ctl_usage(argv[0]);
+}
+
+const char *ctl_owner_url(const struct ctl *ctl)
+{
+    return *ctl->config->migration_url ? ctl->config->migration_url : ctl->config->database_url;
+}
+
+struct pg *ctl_owner(struct ctl *ctl)
+{
+    const char *reason;
+    if (!*ctl->config->migration_url) {
+        return ctl->pg;
+    }
+    if (!ctl->owner) {
+        if (!pg_url_valid(ctl->config->migration_url, &reason)) {
+            fprintf(stderr, "tallygatectl: migration_url: %s\n", reason);
+            return NULL;
+        }
+        ctl->owner_options = *ctl->options;
+        ctl->owner_options.url = ctl->config->migration_url;
+        ctl->owner = pg_new(&ctl->owner_options);
+    }
+    return ctl->owner;
 }
 
 static const struct ctl_command *find_command(const char *name)
@@ -91,8 +155,13 @@ static int run(const struct ctl_command *command, const char *config_path, bool 
         .statement_timeout_ms = STATEMENT_LIMIT_MS,
         .as_role = true,
     };
-    struct ctl ctl = {.config = &config, .pg = pg_new(&options), .options = &options, .json = json};
+    struct ctl ctl = {.config = &config,
+                      .config_path = config_path,
+                      .pg = pg_new(&options),
+                      .options = &options,
+                      .json = json};
     int code = command->run(&ctl, argc, argv);
+    pg_free(ctl.owner);
     pg_free(ctl.pg);
     config_free(&config);
     return code;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tallygatectl metrics show | serve */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "ctl/ctl.h"
 #include "ctl/exposition.h"
 #include "ctl/options.h"
@@ -20,13 +23,14 @@ enum { TEXT_MAX = 16 * 1024 * 1024, CONNECTIONS_MAX = 16, TIMEOUT_S = 10 };
 struct arguments {
     const char *sockets;
     const char *listen;
+    struct legacy *legacy; /* NULL: nobody tells of old paths */
 };
 
-static void write_all(const char *directory, struct buf *text)
+static void write_all(const struct arguments *arguments, struct buf *text)
 {
     const struct metrics *pools[EXPOSITION_POOLS];
-    exposition_open(directory, pools);
-    exposition_write(pools, text);
+    exposition_open(arguments->sockets, pools);
+    exposition_write(pools, arguments->legacy, text);
     for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
         metrics_close(pools[i]);
     }
@@ -36,7 +40,7 @@ static int show(const struct arguments *arguments)
 {
     struct buf text;
     buf_init(&text, TEXT_MAX);
-    write_all(arguments->sockets, &text);
+    write_all(arguments, &text);
     bool written = !text.overflow && fwrite(text.data, 1, text.length, stdout) == text.length;
     buf_free(&text);
     return written ? CTL_OK : CTL_FAILED;
@@ -79,7 +83,7 @@ static enum MHD_Result answer(void *argument, struct MHD_Connection *connection,
         return reply(connection, MHD_HTTP_NOT_FOUND, "text/plain", UNKNOWN, sizeof(UNKNOWN) - 1);
     }
     buf_init(&text, TEXT_MAX);
-    write_all(arguments->sockets, &text);
+    write_all(arguments, &text);
     enum MHD_Result queued =
         text.overflow ? MHD_NO : reply(connection, MHD_HTTP_OK, EXPOSITION_TYPE, text.data, text.length);
     buf_free(&text);
@@ -116,14 +120,15 @@ static bool read_address(const char *text, struct sockaddr_storage *ret_address)
     return inet_pton(AF_INET, host, &v4->sin_addr) == 1;
 }
 
-static void await_stop(void)
+/* Until a signal comes, count what nginx tells. */
+static void await_stop(int signals, struct legacy *legacy)
 {
-    sigset_t stop;
-    int number;
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGTERM);
-    sigaddset(&stop, SIGINT);
-    while (sigwait(&stop, &number) != 0) {
+    struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
+                           {.fd = legacy ? legacy_event(legacy) : -1, .events = POLLIN}};
+    while (poll(fds, ARRAY_SIZE(fds), -1) <= 0 || !fds[0].revents) {
+        if (fds[1].revents) {
+            legacy_take(legacy);
+        }
     }
 }
 
@@ -139,6 +144,11 @@ static int serve(struct arguments *arguments)
     sigaddset(&stop, SIGTERM);
     sigaddset(&stop, SIGINT);
     pthread_sigmask(SIG_BLOCK, &stop, NULL); /* before there are other threads */
+    int signals = signalfd(-1, &stop, SFD_CLOEXEC);
+    if (signals < 0) {
+        return ctl_fail("metrics serve", strerror(errno));
+    }
+    arguments->legacy = legacy_open(arguments->sockets);
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | (address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0U), 0, NULL, NULL,
         answer, arguments, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address, MHD_OPTION_CONNECTION_LIMIT,
@@ -146,14 +156,18 @@ static int serve(struct arguments *arguments)
     if (!daemon) {
         fprintf(stderr, "tallygatectl: nothing can be served at %s; is somebody else there?\n",
                 arguments->listen);
+        legacy_close(arguments->legacy);
+        close(signals);
         return CTL_FAILED;
     }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT);
     fprintf(stderr, "serving /metrics at port %u\n", info ? (unsigned)info->port : 0U);
     sd_notify(0, "READY=1");
-    await_stop();
+    await_stop(signals, arguments->legacy);
     sd_notify(0, "STOPPING=1");
     MHD_stop_daemon(daemon);
+    legacy_close(arguments->legacy);
+    close(signals);
     return CTL_OK;
 }
 

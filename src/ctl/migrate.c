@@ -43,6 +43,16 @@ static int failed(const char *error)
     return CTL_FAILED;
 }
 
+static void tell_newer(int newest)
+{
+    if (newest > migrate_required()) {
+        fprintf(
+            stderr,
+            "tallygatectl: migrate: the database is at version %d, later than this program knows (%d), and stays there\n",
+            newest, migrate_required());
+    }
+}
+
 static int end(const struct ctl *ctl, bool ok, struct json_object *all, const struct progress *progress,
                const char *error)
 {
@@ -63,7 +73,8 @@ static int show_status(const struct ctl *ctl, struct pg *pg)
     JSON_AUTO all = json_object_new_object();
     struct json_object *items = json_object_new_array();
     struct migration_state *states = mem_zalloc(MIGRATIONS_COUNT, sizeof(*states));
-    bool ok = migrate_status(pg, states, error);
+    int newest;
+    bool ok = migrate_status(pg, states, &newest, error);
     json_add(all, "items", items);
     for (size_t i = 0; ok && i < MIGRATIONS_COUNT; i++) {
         add_item(items, states[i].version, states[i].name, "applied_at",
@@ -72,6 +83,7 @@ static int show_status(const struct ctl *ctl, struct pg *pg)
     free(states);
     if (ok) {
         ctl_print(ctl, all, NULL);
+        tell_newer(newest);
     }
     return ok ? CTL_OK : failed(error);
 }
@@ -103,7 +115,12 @@ static int run(const struct ctl *ctl, struct pg *pg, int argc, char **argv)
         return show_status(ctl, pg);
     }
     if (argc == 2 && strcmp(argv[1], "up") == 0) {
-        bool ok = migrate_up(pg, report, &progress, error) && (pg == ctl->pg || grant(pg, ctl->pg, error));
+        int newest = 0;
+        bool ok =
+            migrate_up(pg, report, &progress, &newest, error) && (pg == ctl->pg || grant(pg, ctl->pg, error));
+        if (ok) {
+            tell_newer(newest);
+        }
         return end(ctl, ok, all, &progress, error);
     }
     if ((argc == 2 || argc == 3) && strcmp(argv[1], "down") == 0) {
@@ -121,19 +138,6 @@ static int run(const struct ctl *ctl, struct pg *pg, int argc, char **argv)
 
 int ctl_migrate(struct ctl *ctl, int argc, char **argv)
 {
-    const struct config *config = ctl->config;
-    const char *reason;
-    if (!*config->migration_url) {
-        return run(ctl, ctl->pg, argc, argv);
-    }
-    if (!pg_url_valid(config->migration_url, &reason)) {
-        fprintf(stderr, "tallygatectl: migration_url: %s\n", reason);
-        return CTL_FAILED;
-    }
-    struct pg_options options = *ctl->options;
-    options.url = config->migration_url;
-    struct pg *owner = pg_new(&options);
-    int code = run(ctl, owner, argc, argv);
-    pg_free(owner);
-    return code;
+    struct pg *owner = ctl_owner(ctl);
+    return owner ? run(ctl, owner, argc, argv) : CTL_FAILED;
 }

@@ -77,36 +77,15 @@ static int list(struct ctl *ctl, int argc, char **argv)
     if (first != argc) {
         return first < 0 ? CTL_USAGE : ctl_usage("user");
     }
-    JSON_AUTO all = json_object_new_object();
-    struct json_object *items = json_object_new_array();
-    char *cursor = NULL;
-    json_add(all, "items", items);
-    do { /* page by page, until there is no next one */
-        struct buf query;
-        JSON_AUTO page = NULL;
-        struct json_object *found = NULL, *next = NULL;
-        buf_init(&query, 4096);
-        ctl_query_add(&query, "limit", "1000");
-        ctl_query_add(&query, "cursor", cursor);
-        ctl_query_add(&query, "search", texts[SEARCH]);
-        ctl_query_add(&query, "role", texts[ROLE]);
-        ctl_query_add(&query, "is_active", texts[INACTIVE] ? "false" : NULL);
-        const struct ctl_call call = {.handler = user_list, .query = buf_text(&query)};
-        code = ctl_call(ctl, &call, &page);
-        buf_free(&query);
-        free(cursor);
-        cursor = NULL;
-        if (code) {
-            break;
-        }
-        json_object_object_get_ex(page, "items", &found);
-        for (size_t i = 0; i < json_object_array_length(found); i++) {
-            json_object_array_add(items, json_object_get(json_object_array_get_idx(found, i)));
-        }
-        if (json_object_object_get_ex(page, "next_cursor", &next) && next) {
-            cursor = mem_strdup(json_object_get_string(next));
-        }
-    } while (cursor);
+    struct buf query;
+    JSON_AUTO all = NULL;
+    buf_init(&query, 4096);
+    ctl_query_add(&query, "search", texts[SEARCH]);
+    ctl_query_add(&query, "role", texts[ROLE]);
+    ctl_query_add(&query, "is_active", texts[INACTIVE] ? "false" : NULL);
+    const struct ctl_call call = {.handler = user_list, .query = buf_text(&query)};
+    code = ctl_call_list(ctl, &call, &all);
+    buf_free(&query);
     if (!code) {
         ctl_print(ctl, all, "there are none");
     }
@@ -249,16 +228,8 @@ static int logout(struct ctl *ctl, int argc, char **argv)
 
 int ctl_user(struct ctl *ctl, int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int (*run)(struct ctl *ctl, int argc, char **argv);
-    } WORDS[] = {{"add", add},           {"delete", delete}, {"disable", disable}, {"enable", enable},
-                 {"list", list},         {"logout", logout}, {"passwd", passwd},   {"role", role},
-                 {"sessions", sessions}, {"show", show}};
-    for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(WORDS); i++) {
-        if (strcmp(argv[1], WORDS[i].name) == 0) {
-            return WORDS[i].run(ctl, argc - 1, argv + 1);
-        }
-    }
-    return ctl_usage(argv[0]);
+    static const struct ctl_word WORDS[] = {
+        {"add", add},       {"delete", delete}, {"disable", disable}, {"enable", enable},     {"list", list},
+        {"logout", logout}, {"passwd", passwd}, {"role", role},       {"sessions", sessions}, {"show", show}};
+    return ctl_run_word(ctl, WORDS, ARRAY_SIZE(WORDS), argc, argv);
 }

@@ -224,6 +224,19 @@ static int answer(struct dispatcher *dispatcher, enum err e)
     return response->status;
 }
 
+/* What this thread says and measures is of this request from now on, and no more. */
+static void turn_to(struct dispatcher *dispatcher)
+{
+    log_set_request(&dispatcher->line);
+    trace_set_current(&dispatcher->trace);
+}
+
+static void turn_from(void)
+{
+    log_set_request(NULL);
+    trace_set_current(NULL);
+}
+
 /* Answer, and be ready for the next request. */
 static void end(struct dispatcher *dispatcher, enum err e)
 {
@@ -238,7 +251,16 @@ static void end(struct dispatcher *dispatcher, enum err e)
     metrics_count_request(services->metrics, route ? route - ROUTES : -1, status, duration_us);
     atomic_fetch_sub_explicit(&metrics_seat()->requests, 1, memory_order_relaxed);
     log_access(status, duration_us);
-    log_set_request(NULL);
+    const struct request *request = &dispatcher->request;
+    const struct trace_request traced = {.parent_id = request->parent_id,
+                                         .method = request->method,
+                                         .route = route ? route->pattern : NULL,
+                                         .request_id = request->request_id,
+                                         .status = status,
+                                         .workspace_id = request->principal.workspace_id,
+                                         .duration_us = duration_us};
+    trace_end_request(&traced);
+    turn_from();
     buf_trim(&dispatcher->request_body, KEEP_BYTES);
     buf_trim(&dispatcher->response_body, KEEP_BYTES);
     arena_reset(&dispatcher->arena);
@@ -254,7 +276,8 @@ static bool serve_and_end(struct dispatcher *dispatcher, enum err found, const c
     const struct request_wait *wait = &dispatcher->request.wait;
     enum err e = serve(dispatcher, found, allow);
     if (!e && wait->start) {
-        log_set_request(NULL);
+        dispatcher->waits_from_us = trace_begin();
+        turn_from();
         wait->start(wait->state, dispatcher->wake, dispatcher->wake_argument);
         return false;
     }
@@ -297,6 +320,7 @@ bool dispatch_start(struct dispatcher *dispatcher, struct services *services)
                                             .trace_id = request->trace_id,
                                             .method = request->method,
                                             .route = "none"};
+    dispatcher->trace = (struct trace_context){request->trace_id, request->span_id, request->sampled};
     const char *allow = NULL;
     enum err found = router_match(dispatcher->router, request, &allow);
     if (request->route) {
@@ -306,7 +330,7 @@ bool dispatch_start(struct dispatcher *dispatcher, struct services *services)
     if (large == GATE_WAITS) {
         return false;
     }
-    log_set_request(&dispatcher->line);
+    turn_to(dispatcher);
     if (large == GATE_FULL) {
         turn_away(dispatcher);
         return true;
@@ -318,8 +342,9 @@ bool dispatch_resume(struct dispatcher *dispatcher, struct services *services)
 {
     struct request *request = &dispatcher->request;
     request->services = services;
-    log_set_request(&dispatcher->line);
+    turn_to(dispatcher);
     if (request->wait.start) {
+        trace_end(TRACE_INTERNAL, "wait for the commit", dispatcher->waits_from_us, false);
         end(dispatcher, request->wait.finish(request, &dispatcher->response, request->wait.state));
         return true;
     }

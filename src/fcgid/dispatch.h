@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/gate.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "http/fcgi.h"
 #include "http/request.h"
 #include "http/response.h"
@@ -35,8 +36,10 @@ struct dispatcher {
     struct response response;
     struct dispatch_stream stream;
     struct log_request line;
+    struct trace_context trace;
     int64_t started_us;
-    bool holds_large; /* a place at services.large_bodies, or waits for one */
+    int64_t waits_from_us; /* see trace_begin() */
+    bool holds_large;      /* a place at services.large_bodies, or waits for one */
     struct gate_waiter place;
 };
 

@@ -16,6 +16,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "fcgid/master.h"
 #include "fcgid/routes.h"
 #include "store/migrate.h"
@@ -192,6 +193,7 @@ static int run_pool(const struct config *config, const struct pool_name *pool, c
     int64_t threads = pool->pool == POOL_AUTH     ? config->auth_threads
                       : pool->pool == POOL_INGEST ? config->ingest_threads
                                                   : config->api_threads;
+    trace_setup(config, pool->name);
     options.workers = (int)workers;
     options.threads = (int)threads;
     return master_run(&options);

@@ -42,6 +42,7 @@
 #include "base/gate.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "fcgid/dispatch.h"
 #include "fcgid/routes.h"
 #include "fcgid/seats.h"
@@ -455,7 +456,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     int signals = signalfd(-1, &term, SFD_CLOEXEC);
     pthread_t *threads = mem_zalloc((size_t)options->threads, sizeof(*threads));
     if (signals < 0 || worker.stop_event < 0 || !worker.seats || !fcgi_library_init() ||
-        !log_gather_start() || !start_thread(&housekeeper, run_housekeeper, &worker)) {
+        !log_gather_start() || !trace_start() || !start_thread(&housekeeper, run_housekeeper, &worker)) {
         log_error("the worker cannot start");
         _exit(1);
     }
@@ -496,6 +497,7 @@ _Noreturn void worker_run(const struct worker_options *options)
         pthread_join(upkeep, NULL);
     }
     ingest_stop(worker.ingest);
+    trace_stop();
     seats_free(worker.seats);
     gate_free(worker.large_bodies);
     token_cache_free(worker.token_cache);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/trace.h"
 #include "base/utf8.h"
 
 static bool is_hex(const char *s, size_t length)
@@ -35,22 +36,22 @@ static void set_trace(struct request *request)
 {
     const char *given = request_variable(request, "HTTP_TRACEPARENT");
     uint8_t random[24];
-    char span_id[17];
-    char flags[3] = "00";
+    bool wished = false;
 
     crypto_random(random, sizeof(random));
     random[0] |= 1; /* never all zeros */
     random[16] |= 1;
     if (given && traceparent_valid(given)) {
         memcpy(request->trace_id, given + 3, TRACE_ID_LENGTH);
-        /* Only the sampled bit is defined in version 00. */
-        flags[1] = strchr("13579bdf", given[54]) ? '1' : '0';
+        memcpy(request->parent_id, given + 36, sizeof(request->parent_id) - 1);
+        wished = strchr("13579bdf", given[54]) != NULL; /* only the sampled bit is defined in version 00 */
     } else {
         crypto_hex(random, 16, request->trace_id);
     }
-    crypto_hex(random + 16, 8, span_id);
-    snprintf(request->traceparent, sizeof(request->traceparent), "00-%s-%s-%s", request->trace_id, span_id,
-             flags);
+    crypto_hex(random + 16, 8, request->span_id);
+    request->sampled = trace_decide(request->trace_id, wished);
+    snprintf(request->traceparent, sizeof(request->traceparent), "00-%s-%s-0%d", request->trace_id,
+             request->span_id, request->sampled);
 }
 
 static bool request_id_valid(const char *id)

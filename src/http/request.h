@@ -96,6 +96,9 @@ struct request {
     const char *request_id;
     char traceparent[56]; /* ours, made from the caller's or new */
     char trace_id[TRACE_ID_LENGTH + 1];
+    char span_id[17];   /* ours in that trace */
+    char parent_id[17]; /* the caller's, or "" */
+    bool sampled;       /* whether spans are told of it (base/trace.h) */
 
     const struct route *route;
     struct request_param params[REQUEST_PARAMS_MAX];

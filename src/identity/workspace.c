@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "http/challenge.h"
+#include "http/keyset.h"
 #include "http/router.h"
 #include "http/validate.h"
 #include "identity/audit.h"
@@ -43,7 +44,18 @@ static const struct pg_statement DELETE = {
     "invited AS (DELETE FROM invitations i USING closed c WHERE i.workspace_id = c.id) "
     "SELECT id, jsonb_build_object('name', name) FROM closed"};
 
-enum { ID, SLUG, NAME, PERSONAL, ROLE, CREATED };
+enum { ID, SLUG, NAME, PERSONAL, ROLE, CREATED, OWNER = ROLE };
+
+static const struct pg_statement LIST_ALL = {
+    "workspace_list_all",
+    "SELECT w.id, w.slug, w.name, w.personal, u.email, " PG_US(
+        "w.created_at") " FROM workspaces w "
+                        "LEFT JOIN memberships m ON m.workspace_id = w.id AND m.role = 'owner' LEFT JOIN users u ON u.id = m.user_id "
+                        "WHERE w.closed_at IS NULL AND w.id > $1 ORDER BY w.id LIMIT $2::bigint"};
+static const struct pg_statement FIND = {
+    "workspace_find",
+    "SELECT w.id, m.user_id FROM workspaces w LEFT JOIN memberships m ON m.workspace_id = w.id AND m.role = 'owner' "
+    "WHERE (w.slug = $1 OR w.id::text = $1) AND w.closed_at IS NULL"};
 
 /* ---- entering ---- */
 
@@ -140,6 +152,52 @@ enum err workspace_list(struct request *request, struct response *response)
     json_add(answer, "next_cursor", NULL);
     response_json(response, 200, answer);
     return ERR_OK;
+}
+
+static struct json_object *describe_owned(const PGresult *rows, int row)
+{
+    struct json_object *item = json_object_new_object();
+    json_add_int(item, "id", pg_get_int(rows, row, ID));
+    json_add_string(item, "slug", pg_get_text(rows, row, SLUG));
+    json_add_string(item, "name", pg_get_text(rows, row, NAME));
+    json_add(item, "personal", json_object_new_boolean(pg_get_bool(rows, row, PERSONAL)));
+    json_add_string(item, "owner", pg_get_text(rows, row, OWNER));
+    json_add_time(item, "created_at", pg_get_int(rows, row, CREATED));
+    return item;
+}
+
+enum err workspace_list_all(struct request *request, struct response *response)
+{
+    static const struct field QUERY[] = {KEYSET_FIELDS};
+    struct value values[KEYSET_COUNT];
+    struct pg_params params = {0};
+    PG_RESULT_AUTO rows = NULL;
+    enum err e = validate_query(request, QUERY, KEYSET_COUNT, values);
+    if (e) {
+        return e;
+    }
+    keyset_params(&params, values);
+    e = pg_query(request->services->pg, &LIST_ALL, &params, &rows);
+    if (!e) {
+        keyset_answer(response, values, rows, describe_owned);
+    }
+    return e;
+}
+
+enum err workspace_find(struct pg *pg, const char *workspace, int64_t *ret_id, int64_t *ret_owner_id)
+{
+    struct pg_params params = {0};
+    PG_RESULT_AUTO row = NULL;
+    pg_text(&params, workspace);
+    enum err e = pg_query(pg, &FIND, &params, &row);
+    if (!e && PQntuples(row) == 0) {
+        return ERR_NOT_FOUND;
+    }
+    if (!e) {
+        *ret_id = pg_get_int(row, 0, 0);
+        *ret_owner_id = pg_get_int(row, 0, 1);
+    }
+    return e;
 }
 
 static enum err answer(struct request *request, struct response *response, int status, int64_t id)

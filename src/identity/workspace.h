@@ -29,4 +29,9 @@ enum err workspace_change(struct request *request, struct response *response);
 /* DELETE /workspaces/{id} */
 enum err workspace_delete(struct request *request, struct response *response);
 
+/* For administrators at a shell: all that are open, and what a slug or an id in decimal means, with the
+ * account that owns it. ERR_NOT_FOUND when there is none. */
+enum err workspace_list_all(struct request *request, struct response *response);
+enum err workspace_find(struct pg *pg, const char *workspace, int64_t *ret_id, int64_t *ret_owner_id);
+
 #endif

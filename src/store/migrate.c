@@ -82,9 +82,10 @@ static void unlock(struct pg *pg)
     (void)pg_script(pg, "SELECT pg_advisory_unlock(" LOCK_KEY ")"); /* ends with the session at the latest */
 }
 
-/* Compare what the database has with what we know; *ret_version is the newest applied. */
+/* Compare what the database has with what we know; *ret_version is the newest applied of what we know, and
+ * *ret_newest of all. */
 static bool check_history(struct pg *pg, struct migration_state *ret_states, int *ret_version,
-                          char *ret_error)
+                          int *ret_newest, char *ret_error)
 {
     PG_RESULT_AUTO result = NULL;
     enum err e = pg_query(pg, &APPLIED, NULL, &result);
@@ -92,10 +93,8 @@ static bool check_history(struct pg *pg, struct migration_state *ret_states, int
         return fail(ret_error, "cannot read schema_migrations: %s", why(e));
     }
     int rows = PQntuples(result);
-    if (rows > (int)MIGRATIONS_COUNT) {
-        return fail(ret_error, "the database is at version %d, which is newer than this program knows (%d)",
-                    rows, migrate_required());
-    }
+    *ret_newest = rows ? (int)pg_get_int(result, rows - 1, 0) : 0;
+    rows = rows > (int)MIGRATIONS_COUNT ? (int)MIGRATIONS_COUNT : rows;
     for (int i = 0; i < rows; i++) {
         const struct migration *migration = &MIGRATIONS[i];
         char expected[2 * CRYPTO_SHA256_SIZE + 1];
@@ -157,14 +156,18 @@ static bool apply(struct pg *pg, struct step step, migrate_report *report, void 
     return true;
 }
 
-bool migrate_up(struct pg *pg, migrate_report *report, void *argument, char ret_error[MIGRATE_ERROR_SIZE])
+bool migrate_up(struct pg *pg, migrate_report *report, void *argument, int *ret_newest,
+                char ret_error[MIGRATE_ERROR_SIZE])
 {
     int version = 0;
-    bool ok = lock(pg, ret_error) && check_history(pg, NULL, &version, ret_error);
+    bool ok = lock(pg, ret_error) && check_history(pg, NULL, &version, ret_newest, ret_error);
     for (size_t i = (size_t)version; ok && i < MIGRATIONS_COUNT; i++) {
         ok = apply(pg, (struct step){&MIGRATIONS[i], true}, report, argument, ret_error);
     }
     unlock(pg);
+    if (ok && *ret_newest < migrate_required()) {
+        *ret_newest = migrate_required();
+    }
     return ok;
 }
 
@@ -181,8 +184,12 @@ enum err migrate_grant(struct pg *pg, const char *application_role)
 bool migrate_down(struct pg *pg, int steps, migrate_report *report, void *argument,
                   char ret_error[MIGRATE_ERROR_SIZE])
 {
-    int version = 0;
-    bool ok = lock(pg, ret_error) && check_history(pg, NULL, &version, ret_error);
+    int version = 0, newest = 0;
+    bool ok = lock(pg, ret_error) && check_history(pg, NULL, &version, &newest, ret_error);
+    if (ok && newest > version) {
+        ok = fail(ret_error, "the database is at version %d, which is newer than this program knows (%d)",
+                  newest, migrate_required());
+    }
     for (; ok && steps > 0 && version > 0; steps--, version--) {
         ok = apply(pg, (struct step){&MIGRATIONS[version - 1], false}, report, argument, ret_error);
     }
@@ -190,9 +197,11 @@ bool migrate_down(struct pg *pg, int steps, migrate_report *report, void *argume
     return ok;
 }
 
-bool migrate_status(struct pg *pg, struct migration_state *ret_states, char ret_error[MIGRATE_ERROR_SIZE])
+bool migrate_status(struct pg *pg, struct migration_state *ret_states, int *ret_newest,
+                    char ret_error[MIGRATE_ERROR_SIZE])
 {
     int version = 0;
+    *ret_newest = 0;
     for (size_t i = 0; i < MIGRATIONS_COUNT; i++) {
         ret_states[i] =
             (struct migration_state){.version = MIGRATIONS[i].version, .name = MIGRATIONS[i].name};
@@ -201,5 +210,5 @@ bool migrate_status(struct pg *pg, struct migration_state *ret_states, char ret_
     if (e) {
         return fail(ret_error, "cannot read the version: %s", why(e));
     }
-    return version == 0 || check_history(pg, ret_states, &version, ret_error);
+    return version == 0 || check_history(pg, ret_states, &version, ret_newest, ret_error);
 }

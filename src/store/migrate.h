@@ -42,16 +42,19 @@ enum err migrate_current(struct pg *pg, int *ret_version);
 /* What happens to each migration is told to `report` (applied or reverted, with its name). On
  * failure ret_error says why in a line. */
 typedef void migrate_report(const struct migration *migration, const char *what, void *argument);
-/* Apply what is missing. */
-bool migrate_up(struct pg *pg, migrate_report *report, void *argument, char ret_error[MIGRATE_ERROR_SIZE]);
+/* Apply what is missing. A database that has later ones as well is left as it is: it serves us (HACKING.md).
+ * *ret_newest is the version that it has in the end. */
+bool migrate_up(struct pg *pg, migrate_report *report, void *argument, int *ret_newest,
+                char ret_error[MIGRATE_ERROR_SIZE]);
 /* Let another role than the schema's owner serve requests: it reads and writes rows, and changes neither the
  * schema nor the audit log. */
 enum err migrate_grant(struct pg *pg, const char *application_role);
-/* Revert the newest `steps`. */
+/* Revert the newest `steps`; not where there are later ones than we know. */
 bool migrate_down(struct pg *pg, int steps, migrate_report *report, void *argument,
                   char ret_error[MIGRATE_ERROR_SIZE]);
 /* One row for each known migration; ret_states has MIGRATIONS_COUNT elements. Also checks the
- * checksums. */
-bool migrate_status(struct pg *pg, struct migration_state *ret_states, char ret_error[MIGRATE_ERROR_SIZE]);
+ * checksums. *ret_newest is the newest version that was applied, which may be later than all of them. */
+bool migrate_status(struct pg *pg, struct migration_state *ret_states, int *ret_newest,
+                    char ret_error[MIGRATE_ERROR_SIZE]);
 
 #endif

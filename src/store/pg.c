@@ -30,6 +30,8 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
+#include "base/trace.h"
 #include "store/pg_peer.h"
 
 enum {
@@ -253,6 +255,9 @@ static enum err connect_now(struct pg *pg)
         return note_away(pg, "set up session", PQerrorMessage(pg->connection));
     }
     pg->generation++;
+    if (metrics_own()) {
+        atomic_fetch_add_explicit(&metrics_own()->database_connects, 1, memory_order_relaxed);
+    }
     return ERR_OK;
 }
 
@@ -479,11 +484,27 @@ static enum err send_statement(struct pg *pg, const struct pg_statement *stateme
     return ERR_OK;
 }
 
+/* How long a statement took, for the metrics and the trace. */
+static void note_statement(const char *name, int64_t began_us, int64_t traced_us, enum err e)
+{
+    struct metrics *metrics = metrics_own();
+    if (metrics) {
+        metrics_add(&metrics->database_us, METRICS_TIMES_US, clock_monotonic_us() - began_us);
+        if (e == ERR_UNAVAILABLE) {
+            atomic_fetch_add_explicit(&metrics->database_failures, 1, memory_order_relaxed);
+        }
+    }
+    trace_end(TRACE_CLIENT, name, traced_us, e == ERR_UNAVAILABLE || e == ERR_INTERNAL);
+}
+
 enum err pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
                   PGresult **ret_result)
 {
+    int64_t began_us = clock_monotonic_us(), traced_us = trace_begin();
     enum err e = send_statement(pg, statement, params);
-    return e ? e : finish(pg, statement_deadline(pg), statement->name, ret_result);
+    e = e ? e : finish(pg, statement_deadline(pg), statement->name, ret_result);
+    note_statement(statement->name, began_us, traced_us, e);
+    return e;
 }
 
 enum err pg_each(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,

@@ -29,7 +29,7 @@ static bool is_local(const char *hosts)
     return true;
 }
 
-bool pg_peer_enter(const char *url)
+bool pg_peer_user(const char *url, uid_t *ret_uid, gid_t *ret_gid)
 {
     if (geteuid() != 0) {
         return false;
@@ -39,13 +39,22 @@ bool pg_peer_enter(const char *url)
         return false;
     }
     const char *role = value_of(options, "user");
-    bool entered = false;
-    if (*role && is_local(value_of(options, "host")) && !*value_of(options, "password")) {
-        const struct passwd *user = getpwnam(role);
-        entered = user && user->pw_uid != 0 && seteuid(user->pw_uid) == 0;
+    bool local = *role && is_local(value_of(options, "host")) && !*value_of(options, "password");
+    const struct passwd *user = local ? getpwnam(role) : NULL;
+    bool found = user && user->pw_uid != 0;
+    if (found) {
+        *ret_uid = user->pw_uid;
+        *ret_gid = user->pw_gid;
     }
     PQconninfoFree(options);
-    return entered;
+    return found;
+}
+
+bool pg_peer_enter(const char *url)
+{
+    uid_t uid;
+    gid_t gid;
+    return pg_peer_user(url, &uid, &gid) && seteuid(uid) == 0;
 }
 
 void pg_peer_leave(void)

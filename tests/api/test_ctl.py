@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import termios
+import time
 
 import pytest
 
@@ -200,27 +201,30 @@ def doctor(stack, *more, **kinds):
     return done.returncode, {item["check"]: (item["state"], item["advice"]) for item in json.loads(done.stdout)["items"]}
 
 
-def test_a_doctor_finds_nothing_wrong(make_stack):
-    stack = make_stack()
+def test_a_doctor_finds_nothing_wrong(make_stack, tmp_path):
+    stack = make_stack(backup_dir=str(tmp_path))
     stack.new_user()
+    (tmp_path / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())).mkdir()
     code, told = doctor(stack)
     assert code == 0, told
     assert {name: state for name, (state, _) in told.items() if name != "disk"} == dict.fromkeys((
-        "secret", "database", "schema", "role", "clock", "keys", "partitions", "mail", "redis", "pools", "certificate"), "ok")
+        "secret", "database", "schema", "role", "clock", "keys", "partitions", "mail", "backup", "redis", "pools", "certificate"), "ok")
     text = stack.ctl("doctor", "--sockets", f"{stack.dir}/run", "--certificate", f"{stack.dir}/tls/cert.pem").stdout
     assert "ok       database     it answers" in text
 
 
 def test_a_doctor_finds_what_is_wrong(make_stack, tmp_path):
-    stack = make_stack()
+    (tmp_path / "20200101T000000Z").mkdir()
+    stack = make_stack(backup_dir=str(tmp_path))
     stack.postgres.query("UPDATE outbox SET created_at = now() - interval '2 hours'")
+    stack.postgres.query("CREATE TABLE events_2001_01 (LIKE events)")
     stack.redis.stop()
     stack.api.stop()
     (tmp_path / "cert.pem").write_text("nothing of the kind")
     code, told = doctor(stack, "--certificate", str(tmp_path / "cert.pem"))
     assert code == 1
     assert {name for name, (state, _) in told.items() if state == "fault"} == {"pools", "certificate"}
-    assert told["redis"][0] == "warning"
+    assert [told[name][0] for name in ("redis", "backup", "partitions")] == ["warning"] * 3
     assert all(advice for state, advice in told.values() if state != "ok")
     # Another master secret, and the owner as the pools' role.
     (tmp_path / "secret.key").write_bytes(b"x" * 32)
@@ -251,3 +255,63 @@ def test_completion():
     assert complete("--json", "user", "pa") == ["passwd"]
     assert complete("--config", "README.m") == ["README.md"]
     assert complete("--config", "README.md", "migrate", "") == ["up", "down", "status"]
+
+
+# ---- bench ----
+
+def test_a_bench_records_what_it_says(stack):
+    user = stack.new_user()
+    workspace = str(found(stack, "workspace", "add", user.email, "Bench")["id"])
+    key = found(stack, "key", "add", workspace, "bench")["key"]
+    told = found(stack, "bench", stack.url + "/", "--cacert", str(stack.cert), "--seconds", "1", "--clients", "4", "--events", "10", given=key + "\n")
+    assert told["failed"] == 0 and told["events_recorded"] > 0 and told["ms_median"] <= told["ms_p99"] <= told["ms_longest"]
+    assert stack.postgres.value("SELECT count(*) FROM events WHERE workspace_id = %s AND type = 'bench'", workspace) == told["events_recorded"]
+
+
+def test_a_bench_that_is_refused_says_so(stack):
+    done = stack.ctl("bench", stack.url, "--cacert", str(stack.cert), "--seconds", "1", "--clients", "2", given="tg_live_nothing\n")
+    assert done.returncode == 1 and "was answered 401" in done.stderr
+    done = stack.ctl("bench", "https://localhost:1", "--seconds", "1", "--clients", "2", given="x\n")
+    assert done.returncode == 1 and "the last one that failed: " in done.stderr
+    assert stack.ctl("bench", stack.url, "--clients", "1000", given="x\n").returncode == 2
+
+
+# ---- workspaces and keys ----
+
+def test_a_workspace_and_its_keys(stack):
+    user = stack.new_user()
+    made = found(stack, "workspace", "add", user.email, "Shop", "--slug", "the-shop")
+    assert (made["name"], made["slug"], made["role"]) == ("Shop", "the-shop", "owner")
+    listed = {item["id"]: item for item in found(stack, "workspace", "list")["items"]}
+    assert listed[made["id"]]["owner"] == user.email
+    assert found(stack, "workspace", "show", "the-shop") == found(stack, "workspace", "show", str(made["id"])) == made
+    [member] = found(stack, "workspace", "members", "the-shop")["items"]
+    assert (member["user_id"], member["role"]) == (user.id, "owner")
+    key = found(stack, "key", "add", "the-shop", "till", "--scopes", "events:write,analytics:read", "--per-second", "7")
+    client = stack.new_client(key["key"])
+    assert client.post("/analytics/events", {"type": "x", "value": 1, "user_id": "u"}).status == 201
+    [item] = found(stack, "key", "list", "the-shop")["items"]
+    assert (item["id"], item["name"], item["per_second"], item["user_id"]) == (key["id"], "till", 7, user.id)
+    assert stack.ctl("key", "revoke", "the-shop", key["id"]).returncode == 0
+    wait_for(lambda: client.get("/analytics/metrics").status == 401, 5, "the end of the key")
+    assert stack.ctl("key", "revoke", "the-shop", key["id"]).returncode == 3
+    assert found(stack, "workspace", "rename", "the-shop", "Store", "--slug", "store")["name"] == "Store"
+    assert found(stack, "workspace", "rename", "store", "Store", "--slug", "")["slug"] is None
+    who = str(made["id"])
+    assert stack.ctl("workspace", "delete", who).returncode == 0
+    assert stack.ctl("workspace", "show", who).returncode == 3
+    actions = [row[0] for row in stack.postgres.query("SELECT action FROM audit_log WHERE subject IN (%s, %s) AND actor_id IS NULL ORDER BY id",
+                                                      f"workspace:{who}", f"apikey:{key['id']}")]
+    assert actions == ["workspace.created", "apikey.created", "apikey.revoked", "workspace.changed", "workspace.changed", "workspace.deleted"]
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    (("key", "add", "nowhere", "k"), 3, "there is no workspace nowhere"), (("workspace", "add", "nobody@example.org", "x"), 3, "there is no account"),
+    (("key", "add", "{}", "k", "--scopes", "everything"), 1, "scopes[0]: must be"), (("key", "add", "{}", "k", "--expires", "soon"), 1, "expires_at"),
+    (("key", "add", "{}", "k", "--per-second", "many"), 1, "per_second"), (("workspace", "rename", "{}", "x", "--slug", "A B"), 1, "slug"),
+    (("workspace", "delete", "{}"), 1, "personal workspace"), (("key",), 2, "usage"), (("workspace", "rename", "{}"), 2, "usage"),
+])
+def test_what_cannot_be_done_with_a_workspace(stack, arguments, code, words):
+    space = str(stack.new_user().workspace)
+    done = stack.ctl(*(argument.replace("{}", space) for argument in arguments))
+    assert done.returncode == code and words in done.stderr, done

@@ -117,12 +117,17 @@ def test_edited_migration_is_refused(database, command):
     assert database.applied() == list(range(1, NEWEST + 1))
 
 
-@pytest.mark.parametrize("command", [["up"], ["down"], ["status"]])
-def test_newer_schema_is_refused(database, command):
+def test_newer_schema_stays(database):
+    """A later version went ahead, and this one serves on: there is nothing to be done, and nothing is taken back."""
     good(database.migrate("up"))
     database.query("INSERT INTO schema_migrations (version, name, checksum) VALUES (%s, 'future', 'x')", NEWEST + 1)
-    bad(database.migrate(*command), "newer")
+    for command in ("up", "status"):
+        done = database.migrate(command)
+        assert done.returncode == 0 and f"at version {NEWEST + 1}, later than this program knows ({NEWEST})" in done.stderr
+    bad(database.migrate("down"), "newer")
     assert "users" in database.tables()
+    database.query("UPDATE schema_migrations SET checksum = 'y' WHERE version = 1")
+    bad(database.migrate("up"), "was edited")
 
 
 def test_gap_is_refused(database):

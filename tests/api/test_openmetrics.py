@@ -167,19 +167,25 @@ def test_logins_and_limits(make_stack):
 
 def test_each_metric_is_in_the_page_and_the_other_way_round(stack):
     stack.new_user().record()
-    shown = {re.sub(r"_(bucket|count|sum)$", "", line.split("{")[0].split(" ")[0]) for line in text_of(stack).splitlines() if line[0] != "#"}
+    endings = {"counter": "_total", "info": "_info", "gauge": "", "histogram": ""}
+    shown = {name + endings[kind] for name, kind in re.findall(r"(?m)^# TYPE (\S+) (\S+)$", text_of(stack))}
     page = set(re.findall(r"(?m)^\.It Ic (\S+)", (TOP / "man" / "tallygate-metrics.7").read_text()))
     assert shown == page
 
 
 # ---- for a scraper ----
 
-@pytest.fixture
-def scraped(stack):
+def serve(stack):
     process = subprocess.Popen([str(BUILD / "tallygatectl"), "--config", str(stack.config), "metrics", "serve", "--sockets", f"{stack.dir}/run",
                                 "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
     port = int(re.fullmatch(r"serving /metrics at port (\d+)\n", process.stderr.readline())[1])
-    yield f"http://127.0.0.1:{port}"
+    return process, f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def scraped(stack):
+    process, url = serve(stack)
+    yield url
     process.terminate()
     assert process.wait(30) == 0
     process.stderr.close()
@@ -197,6 +203,47 @@ def test_a_scraper_gets_the_same(stack, scraped):
             urllib.request.urlopen(urllib.request.Request(scraped + path, method=method), timeout=10)
         assert refused.value.code == status
         refused.value.close()
+
+
+def scrape(url):
+    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    return {(sample.name, *sorted(sample.labels.items())): sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
+@pytest.mark.parametrize("legacy, status, outcome", [("redirect", 308, "redirect"), ("gone", 410, "gone"), ("proxy", 503, "proxy")])
+def test_requests_of_old_paths_are_counted(make_stack, legacy, status, outcome):
+    """nginx tells of each, whatever becomes of it; and of no other."""
+    limits = {"legacy": legacy, "legacy_count": "yes", "legacy_server": "127.0.0.1:1"}
+    stack = make_stack(limits=limits)
+    process, url = serve(stack)
+    try:
+        asked = {"/register": 1, "/usage/{user_id}": 3, "/metrics/batch": 2}
+        for path in ["/register?x=1", "/usage/ada", "/usage/a%2Fb%20c%22%0a", "/usage/x/y?z", "/metrics/batch", "/metrics/batch?"]:
+            assert stack.raw("GET", path).status == status, path
+        for path in ("/usage/", "/registers", "/analytics/metrics", "/health", "/nothing"):
+            stack.raw("GET", path)
+
+        def told():
+            return {dict(key[1:])["route"]: number for key, number in scrape(url).items()
+                    if key[0] == "legacy_requests_total" and dict(key[1:])["outcome"] == outcome}
+
+        wait_for(lambda: sum(told().values()) >= sum(asked.values()), 20, "all of them")
+        assert told() == asked
+        assert {dict(key[1:])["outcome"] for key in scrape(url) if key[0] == "legacy_requests_total"} == {outcome}
+        # What anybody else with that group could send makes no series of its own.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as forger:
+            for line in ["", "x", ": ", ": /a", '<1>x: /a"} 1', "<1>x: /" + "a" * 60 + " 308", "<1>x: /ok y", "<1>x: ok 308"]:
+                forger.sendto(line.encode(), f"{stack.dir}/run/legacy.sock")
+            for n in range(40):
+                forger.sendto(f"<1>x: /{'abcdefghij'[n % 10] * (n // 10 + 1)} 308".encode(), f"{stack.dir}/run/legacy.sock")
+        stack.raw("GET", "/register")
+        wait_for(lambda: told()["/register"] == 2, 20, "one that comes afterwards")
+        assert len({dict(key[1:])["route"] for key in scrape(url) if key[0] == "legacy_requests_total"}) <= 16
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        process.stderr.close()
 
 
 def test_clients_that_say_nothing_keep_no_scraper_out(scraped):

@@ -154,6 +154,10 @@ class Stack:
         """Run tallygatectl, with this text on standard input."""
         return self.program("tallygatectl", "--config", str(config or self.config), *arguments, given=given)
 
+    def ctl_command(self, *arguments):
+        """The same as a command, to be run beside others."""
+        return [str(BUILD / "tallygatectl"), "--config", str(self.config), *arguments]
+
     def program(self, name, *arguments, env=None, given=None):
         return subprocess.run(
             [str(BUILD / name), *arguments], capture_output=True, text=True, input=given or "",

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
-SERVERS = ["nginx", "postgresql-15", "redis-server", "spawn-fcgi", "openssl", "curl", "ca-certificates", "debconf-utils", "procps", "jq", "logrotate"]
+SERVERS = ["nginx", "postgresql-15", "redis-server", "spawn-fcgi", "openssl", "curl", "ca-certificates", "debconf-utils", "procps", "jq",
+           "logrotate", "pgbackrest"]
 
 
 def wait_for(condition, deadline_s=60, what=None):
@@ -110,8 +111,8 @@ class Machine:
         return ["nsenter", "-t", str(self.leader), "-a", "--", "env", "-i", *[f"{name}={value}" for name, value in ENVIRONMENT.items()],
                 *arguments]
 
-    def run(self, *arguments, check=True, **more):
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False, timeout=120,
+    def run(self, *arguments, check=True, timeout=120, **more):
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False, timeout=timeout,
                               stdin=None if "input" in more else subprocess.DEVNULL, **more)
         if check and done.returncode != 0:
             raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -135,9 +136,9 @@ class Machine:
     def children(self, pid):
         return [int(word) for word in self.out("pgrep", "-P", str(pid), check=False).split()]
 
-    def curl(self, path, *arguments):
+    def curl(self, path, *arguments, **more):
         """The answer's status and body, asked by a client on the machine itself."""
         done = self.run("curl", "-sS", "-m", "20", "--cacert", "/etc/tallygate/tls/cert.pem", "-w", "\n%{http_code}", *arguments,
-                        f"https://localhost{path}", check=False)
+                        f"https://localhost{path}", check=False, **more)
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body, done.stderr

@@ -1,70 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of an installation on a machine of its own, from the first day to the last: these tests follow one another."""
-import contextlib
 import json
 import re
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from life import ADMINISTRATOR, CONFIG, PASSWORD, POOLS, healthy, install, kept, load, log_in, make_site, unit
 from machine import wait_for
 
 HERE = Path(__file__).resolve().parent
-POOLS = ("auth", "ingest", "api")
-CONFIG = "/etc/tallygate/tallygate.conf"
-
-
-def unit(pool):
-    return f"tallygate-fcgi@{pool}.service"
-
-
-def install(machine, package):
-    shutil.copy(package, machine.file("/root") / package.name)
-    return machine.run("dpkg", "-i", f"/root/{package.name}")
-
-
-def health(machine):
-    status, body, _ = machine.curl("/health")
-    return json.loads(body) if status == 200 else None
-
-
-def healthy(machine):
-    answer = health(machine)
-    return bool(answer) and answer["status"] == "healthy"
-
-
-@contextlib.contextmanager
-def load(machine, token):
-    """Events all the while; gives a dictionary that has what became of them afterwards."""
-    told = {}
-    process = subprocess.Popen(
-        ["nsenter", "-t", str(machine.leader), "-n", "--", sys.executable, str(HERE / "load.py"),
-         str(machine.file("/etc/tallygate/tls/cert.pem")), token], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "started\n"
-    try:
-        yield told
-    finally:
-        output, _ = process.communicate("", timeout=120)
-    told.update(json.loads(output))
-
-
-def kept(machine, told):
-    """Everything that was acknowledged is there."""
-    there = set(machine.sql("SELECT id FROM event_ids WHERE id LIKE 'load-%'").split())
-    missing = set(told["recorded"]) - there
-    assert told["recorded"] and not missing, (len(told["recorded"]), missing)
 
 
 @pytest.fixture
 def token(machine):
-    status, body, error = machine.curl("/auth/login", "-H", "Content-Type: application/json", "-d",
-                                       json.dumps({"email": "ada@example.org", "password": "an engine of brass"}))
-    assert status == 200, (status, body, error)
-    return json.loads(body)["access_token"]
+    return log_in(machine, ADMINISTRATOR)["access_token"]
 
 
 def test_installing(machine, packages):
@@ -87,7 +38,8 @@ def test_installing(machine, packages):
 
 def test_what_the_units_may_do(machine):
     """Judged by systemd itself, on what is loaded."""
-    for name in (*map(unit, POOLS), "tallygate-metrics.service", "tallygate-purge.service"):
+    for name in (*map(unit, POOLS), "tallygate-metrics.service", "tallygate-purge.service", "tallygate-backup.service",
+                 "tallygate-partitions.service"):
         told = machine.out("systemd-analyze", "security", "--no-pager", name, check=False)
         level = float(told.rpartition("exposure level for")[2].split(":")[1].split()[0])
         assert level <= 1.5, told
@@ -98,16 +50,9 @@ def test_what_the_units_may_do(machine):
 
 
 def test_the_site(machine):
-    machine.run("mkdir", "-p", "/etc/tallygate/tls")
-    machine.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "/etc/tallygate/tls/key.pem",
-                "-out", "/etc/tallygate/tls/cert.pem")
-    machine.run("ln", "-s", "../sites-available/tallygate", "/etc/nginx/sites-enabled/tallygate")
-    machine.run("nginx", "-t")
-    machine.run("systemctl", "reload", "nginx")
-    wait_for(lambda: healthy(machine), what="the service behind nginx")
+    make_site(machine)
     # The first administrator, by root, who needs no password of PostgreSQL and no --config.
-    machine.run("tallygatectl", "setup", "ada@example.org", input="an engine of brass\n")
+    machine.run("tallygatectl", "setup", ADMINISTRATOR, input=f"{PASSWORD}\n")
     told = json.loads(machine.run("tallygatectl", "--json", "doctor").stdout)["items"]
     assert [item for item in told if item["state"] == "fault"] == []
     assert machine.run("tallygatectl", "status").stdout.count("serves") == 3
@@ -151,6 +96,36 @@ def test_killed_under_load(machine, token, victim):
     kept(machine, told)
     if victim == "redis":
         assert told["failed"] == []
+
+
+def test_what_timers_do_at_night(machine):
+    """By the units, as the users and within the limits that these set."""
+    machine.run("sh", "-c", "umask 077; openssl rand -base64 24 >/etc/tallygate/backup.passphrase")
+    for name in ("backup", "partitions", "purge"):
+        assert machine.state(f"tallygate-{name}.timer") == "active"
+        machine.run("systemctl", "start", f"tallygate-{name}.service")
+    [backup] = json.loads(machine.out("tallygatectl", "--json", "backup", "list"))["items"]
+    assert backup["settings"]
+    path = f"/var/lib/tallygate/backup/{backup['backup']}"
+    assert machine.out("stat", "-c", "%U %a", path) == "tallygate_owner 700"
+    machine.run("tallygatectl", "backup", "verify", path, "--passphrase-file", "/etc/tallygate/backup.passphrase")
+    told = json.loads(machine.out("tallygatectl", "--json", "doctor"))["items"]
+    assert {item["check"]: item["state"] for item in told}["backup"] == "ok"
+    # Root may bring it into a new database, beside the one that is in use.
+    machine.sql("CREATE DATABASE again OWNER tallygate_owner", "postgres")
+    machine.run("sh", "-c", "sed 's/dbname=tallygate/dbname=again/' /etc/tallygate/tallygate.conf >/root/again.conf")
+    machine.run("tallygatectl", "--config", "/root/again.conf", "restore", path)
+    assert machine.sql("SELECT count(*) FROM users", "again") == machine.sql("SELECT count(*) FROM users")
+    machine.sql("DROP DATABASE again", "postgres")
+    # Retention: a year that is past goes into a file.
+    machine.run("tallygatectl", "workspace", "add", ADMINISTRATOR, "History", "--slug", "history")
+    old = '{"type": "api_call", "value": 1, "user_id": "u", "id": "old", "timestamp": "2020-02-03T04:05:06Z"}'
+    machine.run("tallygatectl", "events", "import", "--workspace", "history", "-", input=old)
+    machine.run("sh", "-c", f"echo 'events_keep_days = 400' >>{CONFIG}")
+    machine.run("systemctl", "start", "tallygate-partitions.service")
+    assert machine.sql("SELECT count(*) FROM events WHERE id = 'old'") == "0"
+    machine.run("sh", "-c", "tallygatectl events import /var/lib/tallygate/archive/events_2020_02-*.zst")
+    assert machine.sql("SELECT count(*) FROM events WHERE id = 'old'") == "1"
 
 
 def test_the_examples_of_the_page_about_logs(machine, token):
@@ -205,11 +180,18 @@ def test_rebooting(machine, token):
 
 @pytest.mark.parametrize("to", ["next", "this"])
 def test_upgrade_and_downgrade_under_load(machine, token, packages, to):
+    """Also back to a package that knows less of the schema than there is: the data stay, and it serves on them."""
     masters = {pool: machine.pid(unit(pool)) for pool in POOLS}
+    workers = {pool: set(machine.children(masters[pool])) for pool in POOLS}
+    schema = int(machine.sql("SELECT max(version) FROM schema_migrations"))
     with load(machine, token) as told:
         time.sleep(0.5)
-        install(machine, packages[to])
-        time.sleep(2)
+        said = install(machine, packages[to]).stderr
+        for pool in POOLS:
+            wait_for(lambda pool=pool: not workers[pool] & set(machine.children(masters[pool])), what=f"new workers in {pool}")
+        time.sleep(1)
+    assert int(machine.sql("SELECT max(version) FROM schema_migrations")) == schema + (to == "next")
+    assert (f"at version {schema}, later than this program knows ({schema - 1})" in said) == (to == "this")
     assert told["failed"] == []
     kept(machine, told)
     assert {pool: machine.pid(unit(pool)) for pool in POOLS} == masters

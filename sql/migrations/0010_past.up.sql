@@ -58,6 +58,13 @@ SET timezone = 'UTC' SET search_path = public SET plan_cache_mode = force_custom
 DECLARE
     wrong bigint;
 BEGIN
+    LOCK TABLE events IN ACCESS SHARE MODE; -- no partition is taken out from here on, and if one was, its events are missed for no fault
+    IF EXISTS (SELECT FROM event_archives a WHERE a.dropped_at IS NOT NULL AND a.restored_at IS NULL
+               AND a.first < rebuild_rollups.next::timestamptz AND a.next > rebuild_rollups.first::timestamptz)
+       OR EXISTS (SELECT FROM event_partitions p WHERE NOT p.attached
+                  AND p.first < rebuild_rollups.next::timestamptz AND p.next > rebuild_rollups.first::timestamptz) THEN
+        RETURN 0;
+    END IF;
     IF mend THEN
         LOCK TABLE rollup_hour IN SHARE ROW EXCLUSIVE MODE;
     END IF;

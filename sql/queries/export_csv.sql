@@ -1,10 +1,11 @@
 -- A stretch of an export as the columns of a table, oldest first. Parameters as in export_ndjson.sql.
 -- A spreadsheet takes a cell that begins with one of these signs, some also in their full width, for a formula, which could
--- reach out of the table; with an apostrophe before it, it stays a text. Types begin with a letter, metadata with a brace, and
+-- reach out of the table; with an apostrophe before it, it stays a text. One that begins with an apostrophe gets another, so that an
+-- import knows what to take away. Types begin with a letter, metadata with a brace, and
 -- a number may begin with a minus.
-SELECT CASE WHEN strpos(E'=+-@\t\r\n＝＋－＠﹦﹢﹣﹫', left(id, 1)) > 0 THEN '''' || id ELSE id END AS id,
+SELECT CASE WHEN strpos(E'=+-@\'\t\r\n＝＋－＠﹦﹢﹣﹫', left(id, 1)) > 0 THEN '''' || id ELSE id END AS id,
        type, trim_scale(value) AS value,
-       CASE WHEN strpos(E'=+-@\t\r\n＝＋－＠﹦﹢﹣﹫', left(user_id, 1)) > 0 THEN '''' || user_id ELSE user_id END AS user_id,
+       CASE WHEN strpos(E'=+-@\'\t\r\n＝＋－＠﹦﹢﹣﹫', left(user_id, 1)) > 0 THEN '''' || user_id ELSE user_id END AS user_id,
        metadata,
        replace(to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z') AS timestamp,
        replace(to_char(received_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z') AS received_at

@@ -5,11 +5,13 @@
  */
 #include "analytics/archive.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "analytics/export.h"
 #include "base/clock.h"
@@ -18,10 +20,11 @@
 
 enum {
     LIMIT_MS = 12 * 3600 * 1000,
-    PATIENCE_MS = 60000, /* of waiting until everybody lets go of the events */
-    PAUSE_MS = 50,
+    PATIENCE_MS = 10 * 60000, /* of waiting until everybody lets go of the events */
+    PAUSE_FIRST_MS = 100,     /* twice as long each time: while we wait, so does everybody */
+    PAUSE_MAX_MS = 10000,
     CHUNK_BYTES = 1024 * 1024,
-    LINE_MAX_BYTES = 256 * 1024, /* of an event; see event.h for what is in one */
+    LINE_MAX_BYTES = 2 * 1024 * 1024, /* of an event, whose metadata may have numbers of 300 digits each */
     TELL_EVERY = 1000,
 };
 
@@ -29,24 +32,33 @@ static const struct pg_statement PARTITIONS = {"archive_partitions", sql_archive
 static const struct pg_statement NOTE = {
     "archive_note",
     "INSERT INTO event_archives (partition, first, next, events, file, bytes, sha256, dropped_at) "
-    "SELECT name, first, next, $2, $3, $4, decode($5, 'hex'), CASE WHEN $6 THEN now() END FROM event_partitions WHERE name = $1"};
+    "SELECT name, first, next, $2, $3, $4, decode($5, 'hex'), CASE WHEN $6 THEN now() END FROM event_partitions WHERE name = $1 RETURNING id"};
 static const struct pg_statement ATTACHED = {
     "archive_attached",
-    "SELECT attached, (SELECT reltuples FROM pg_class WHERE oid = name::regclass)::bigint "
+    "SELECT attached, (SELECT reltuples FROM pg_class WHERE oid = name::regclass)::bigint, name::regclass::oid "
     "FROM event_partitions WHERE name = $1"};
+/* Still that table, and not one that was made anew under its name. */
+static const struct pg_statement SAME = {
+    "archive_same",
+    "SELECT FROM event_partitions WHERE name = $1 AND NOT attached AND name::regclass::oid = $2::oid"};
 static const struct pg_statement COUNT = {"archive_count", "SELECT count_events($1)"};
 static const struct pg_statement DETACH = {"archive_detach", "SELECT detach_event_partition($1)"};
 static const struct pg_statement AUDIT = {
     "archive_audit", "INSERT INTO audit_log (action, subject, detail) VALUES ($1, 'partition:' || $2, "
                      "jsonb_build_object('events', $3::bigint, 'file', $4::text))"};
+/* Whether its partition went with it, or by itself afterwards. */
 static const struct pg_statement KNOWN = {
     "archive_known",
-    "SELECT id, partition, events, (first AT TIME ZONE 'UTC')::date, CASE length(partition) WHEN 14 THEN 'month' ELSE 'day' END, "
-    "dropped_at IS NOT NULL FROM event_archives WHERE sha256 = decode($1, 'hex') ORDER BY dropped_at DESC NULLS LAST LIMIT 1"};
+    "SELECT a.id, a.partition, a.events, (a.first AT TIME ZONE 'UTC')::date, CASE length(a.partition) WHEN 14 THEN 'month' ELSE 'day' END, "
+    "EXISTS (SELECT FROM event_archives d WHERE d.partition = a.partition AND d.dropped_at >= a.created_at) AS dropped "
+    "FROM event_archives a WHERE a.sha256 = decode($1, 'hex') ORDER BY a.dropped_at DESC NULLS LAST, a.id DESC LIMIT 1"};
 static const struct pg_statement ENSURE = {"archive_ensure", "SELECT ensure_event_partition($1::date, $2)"};
 static const struct pg_statement RESTORE = {"archive_restore", sql_archive_restore};
-static const struct pg_statement RESTORED = {"archive_restored",
-                                             "UPDATE event_archives SET restored_at = now() WHERE id = $1"};
+/* Of one that was dropped by itself only when these are all that it had. */
+static const struct pg_statement RESTORED = {
+    "archive_restored",
+    "UPDATE event_archives SET restored_at = now() WHERE partition = $2 AND dropped_at IS NOT NULL "
+    "AND (id = $1 OR (file IS NULL AND events = $3))"};
 
 static bool fail(char *ret_error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static bool fail(char *ret_error, const char *format, ...)
@@ -108,14 +120,22 @@ static bool check(const char *path, int64_t events, const struct packed_sum *sum
     struct packed_reader *reader = packed_open(path, error);
     struct packed_sum found;
     int64_t lines = 0;
+    size_t length = 0; /* of the line in hand */
+    bool too_long = false;
     ssize_t n = reader ? 1 : -1;
-    while (n > 0) {
-        n = packed_read(reader, chunk, CHUNK_BYTES, error);
-        for (const char *at = chunk; n > 0 && (at = memchr(at, '\n', (size_t)(chunk + n - at))); at++) {
+    while ((n = n > 0 ? packed_read(reader, chunk, CHUNK_BYTES, error) : n) > 0) {
+        const char *at = chunk, *end = chunk + n, *feed;
+        for (; (feed = memchr(at, '\n', (size_t)(end - at))); at = feed + 1) {
+            too_long = too_long || length + (size_t)(feed - at) >= LINE_MAX_BYTES;
+            length = 0;
             lines++;
         }
+        length += (size_t)(end - at);
     }
     bool same = n == 0 && packed_sum(reader, &found);
+    if (same && too_long) { /* archive_restore() would not take it */
+        same = fail(error, "%s: has a line of more than %d bytes", path, LINE_MAX_BYTES);
+    }
     if (same && (lines != events || found.bytes != sum->bytes ||
                  memcmp(found.sha256, sum->sha256, CRYPTO_SHA256_SIZE) != 0)) {
         same = fail(error, "%s: does not read as it was written", path);
@@ -202,7 +222,11 @@ static enum err note(struct pg *pg, const struct archive *archive, bool dropped)
     pg_int(&params, archive->bytes);
     pg_text(&params, written ? archive->sha256 : NULL);
     pg_text(&params, dropped ? "t" : "f");
-    enum err e = pg_query(pg, &NOTE, &params, NULL);
+    PG_RESULT_AUTO noted = NULL;
+    enum err e = pg_query(pg, &NOTE, &params, &noted);
+    if (!e && PQntuples(noted) != 1) {
+        return ERR_CONFLICT;
+    }
     pg_text(&entry, dropped ? "events.pruned" : "events.archived");
     pg_text(&entry, archive->partition);
     pg_int(&entry, archive->events);
@@ -211,7 +235,8 @@ static enum err note(struct pg *pg, const struct archive *archive, bool dropped)
 }
 
 /* Whether it is part of the events, and about how many it has. False when there is no such partition. */
-static bool look(struct pg *pg, const char *partition, bool *ret_attached, int64_t *ret_about, char *error)
+static bool look(struct pg *pg, const char *partition, bool *ret_attached, int64_t *ret_about,
+                 int64_t *ret_oid, char *error)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO row = NULL;
@@ -227,6 +252,7 @@ static bool look(struct pg *pg, const char *partition, bool *ret_attached, int64
     }
     *ret_attached = pg_get_bool(row, 0, 0);
     *ret_about = pg_get_int(row, 0, 1);
+    *ret_oid = pg_get_int(row, 0, 2);
     return true;
 }
 
@@ -241,8 +267,8 @@ bool archive_write(struct pg *pg, const char *partition, const char *directory,
 {
     struct archive archive = {0};
     bool attached;
-    int64_t about;
-    if (!look(pg, partition, &attached, &about, ret_error)) {
+    int64_t about, oid;
+    if (!look(pg, partition, &attached, &about, &oid, ret_error)) {
         return false;
     }
     snprintf(archive.partition, sizeof(archive.partition), "%s", partition);
@@ -258,26 +284,44 @@ bool archive_write(struct pg *pg, const char *partition, const char *directory,
 
 /* ---- dropping ---- */
 
-/* Again and again, as each attempt waits shortly. */
+/* Again and again, as each attempt waits shortly. A backup, say, reads for as long as it takes. */
 static enum err insist(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params)
 {
-    static const struct timespec PAUSE = {.tv_nsec = PAUSE_MS * 1000000L};
-    int64_t until_us = clock_monotonic_us() + PATIENCE_MS * 1000;
-    for (;;) {
+    int64_t until_us = clock_monotonic_us() + (int64_t)PATIENCE_MS * 1000;
+    for (int64_t pause_ms = PAUSE_FIRST_MS;;
+         pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS) {
         enum err e = pg_query(pg, statement, params, NULL);
         if (e != ERR_UNAVAILABLE || clock_monotonic_us() > until_us) {
             return e;
         }
-        nanosleep(&PAUSE, NULL);
+        const struct timespec pause = {.tv_sec = pause_ms / 1000, .tv_nsec = pause_ms % 1000 * 1000000L};
+        nanosleep(&pause, NULL);
     }
 }
 
+struct dropping {
+    const struct archive *archive;
+    int64_t oid;
+};
+
 static enum err drop(struct pg *pg, void *argument)
 {
-    const struct archive *archive = argument;
-    char sql[80];
+    const struct dropping *dropping = argument;
+    const struct archive *archive = dropping->archive;
+    char sql[120];
+    struct pg_params params = {0};
+    PG_RESULT_AUTO same = NULL;
+    snprintf(sql, sizeof(sql), "SET LOCAL lock_timeout = '60s'; LOCK TABLE %s IN ACCESS EXCLUSIVE MODE",
+             archive->partition);
+    pg_text(&params, archive->partition);
+    pg_int(&params, dropping->oid);
+    enum err e = pg_script(pg, sql);
+    e = e ? e : pg_query(pg, &SAME, &params, &same);
+    if (!e && PQntuples(same) == 0) {
+        return ERR_CONFLICT;
+    }
+    e = e || !archive->events ? e : note(pg, archive, true);
     snprintf(sql, sizeof(sql), "DROP TABLE %s", archive->partition);
-    enum err e = archive->events ? note(pg, archive, true) : ERR_OK;
     return e ? e : pg_script(pg, sql);
 }
 
@@ -298,12 +342,15 @@ bool archive_prune(struct pg *pg, const char *partition, const char *directory,
     struct archive archive = {0};
     struct pg_params params = {0};
     bool attached;
-    int64_t about;
-    if (!look(pg, partition, &attached, &about, ret_error)) {
+    int64_t about, oid;
+    if (!look(pg, partition, &attached, &about, &oid, ret_error)) {
         return false;
     }
     snprintf(archive.partition, sizeof(archive.partition), "%s", partition);
     pg_text(&params, partition);
+    if (directory && access(directory, W_OK | X_OK) != 0) { /* before anything is taken out */
+        return fail(ret_error, "%s: %s", directory, strerror(errno));
+    }
     if (attached && insist(pg, &DETACH, &params) != ERR_OK) {
         return database_failed(ret_error, partition);
     }
@@ -312,7 +359,12 @@ bool archive_prune(struct pg *pg, const char *partition, const char *directory,
          !write_file(pg, &archive, directory, archive.events, progress, ret_error))) {
         return false;
     }
-    if (pg_transaction(pg, drop, &archive) != ERR_OK) {
+    struct dropping dropping = {&archive, oid};
+    enum err e = pg_transaction(pg, drop, &dropping);
+    if (e == ERR_CONFLICT) {
+        return fail(ret_error, "%s: somebody else was at it as well, and dropped it", partition);
+    }
+    if (e) {
         return database_failed(ret_error, partition);
     }
     *ret_archive = archive;
@@ -395,23 +447,20 @@ static bool bring_back(struct pg *pg, const char *path, const struct progress *p
     return n == 0;
 }
 
-/* The sum of the whole file, before anything of it is believed. */
-static bool sum_file(const char *path, char ret_hex[2 * CRYPTO_SHA256_SIZE + 1], char *error)
+bool archive_is_ours(struct pg *pg, const char *path, bool *ret_ours, char ret_error[ARCHIVE_ERROR_SIZE])
 {
-    char *chunk = mem_alloc(CHUNK_BYTES);
-    struct packed_sum sum;
-    struct packed_reader *reader = packed_open(path, error);
-    ssize_t n = reader ? 1 : -1;
-    while (n > 0) {
-        n = packed_read(reader, chunk, CHUNK_BYTES, error);
+    char sha256[2 * CRYPTO_SHA256_SIZE + 1];
+    struct pg_params params = {0};
+    PG_RESULT_AUTO known = NULL;
+    if (!packed_sum_file(path, sha256, ret_error)) {
+        return false;
     }
-    bool done = n == 0 && packed_sum(reader, &sum);
-    packed_close(reader);
-    free(chunk);
-    if (done) {
-        crypto_hex(sum.sha256, sizeof(sum.sha256), ret_hex);
+    pg_text(&params, sha256);
+    if (pg_query(pg, &KNOWN, &params, &known) != ERR_OK) {
+        return database_failed(ret_error, path);
     }
-    return done;
+    *ret_ours = PQntuples(known) > 0;
+    return true;
 }
 
 bool archive_restore(struct pg *pg, const char *path, const struct progress *progress,
@@ -420,7 +469,7 @@ bool archive_restore(struct pg *pg, const char *path, const struct progress *pro
     char sha256[2 * CRYPTO_SHA256_SIZE + 1];
     struct pg_params params = {0}, span = {0}, id = {0}, entry = {0};
     PG_RESULT_AUTO known = NULL;
-    if (!sum_file(path, sha256, ret_error)) {
+    if (!packed_sum_file(path, sha256, ret_error)) {
         return false;
     }
     pg_text(&params, sha256);
@@ -437,6 +486,8 @@ bool archive_restore(struct pg *pg, const char *path, const struct progress *pro
     pg_text(&span, pg_get_text(known, 0, 3));
     pg_text(&span, pg_get_text(known, 0, 4));
     pg_int(&id, pg_get_int(known, 0, 0));
+    pg_text(&id, pg_get_text(known, 0, 1));
+    pg_int(&id, pg_get_int(known, 0, 2));
     if (insist(pg, &ENSURE, &span) != ERR_OK || !bring_back(pg, path, progress, ret_restored, ret_error)) {
         return *ret_error ? false : database_failed(ret_error, path);
     }

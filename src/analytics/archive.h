@@ -61,6 +61,10 @@ bool archive_prune(struct pg *pg, const char *partition, const char *directory,
                    const struct progress *progress, struct archive *ret_archive,
                    char ret_error[ARCHIVE_ERROR_SIZE]);
 
+/* Whether a file is an archive that this installation wrote: its events were counted, and must not be
+ * recorded again. */
+bool archive_is_ours(struct pg *pg, const char *path, bool *ret_ours, char ret_error[ARCHIVE_ERROR_SIZE]);
+
 struct archive_restored {
     int64_t events; /* in the archive */
     int64_t added;  /* the others were there already, or their workspace is gone */

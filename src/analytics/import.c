@@ -22,8 +22,10 @@
 enum {
     BATCH_EVENTS = 2000,
     CHUNK_BYTES = 256 * 1024,
+    LINE_MAX_BYTES = 2 * 1024 * 1024, /* longer ones are passed over */
     COLUMNS_MAX = 16,
     CELL_MAX_BYTES = 64 * 1024,
+    ENSURED_MAX = 64,
     PATIENCE_US = 60 * 1000000, /* with a database that is away */
 };
 
@@ -36,6 +38,11 @@ struct importing {
     int64_t line;
 
     struct committer *committer;
+    struct pg_options pg_options;
+    struct pg *pg;
+    char ensured[ENSURED_MAX][CLOCK_TEXT_SIZE]; /* days for whose partition was seen, the latest ones */
+    size_t ensured_count;
+    size_t ensured_next;
     struct arena arena;   /* of the batch */
     struct arena scratch; /* of the line */
     struct json_reader reader;
@@ -43,6 +50,8 @@ struct importing {
     struct committer_entry entries[BATCH_EVENTS];
     int64_t lines[BATCH_EVENTS];
     size_t count;
+
+    bool in_long_line; /* whose rest is passed over */
 
     /* CSV */
     char *columns[COLUMNS_MAX];
@@ -52,6 +61,8 @@ struct importing {
     const char *cell_fault; /* what is wrong with a cell of the row, and in which column */
     size_t cell_fault_column;
 };
+
+static const struct pg_statement ENSURE = {"import_ensure", "SELECT ensure_event_partition($1::date, $2)"};
 
 static void stop(struct importing *importing, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void stop(struct importing *importing, const char *format, ...)
@@ -71,11 +82,38 @@ static void reject(struct importing *importing, int64_t line, const char *field,
 
 /* ---- batches ---- */
 
+/* A partition for what is about to be recorded, of each month or day once. Without one it would go to the
+ * default partition, and to move millions from there takes longer than the pools' upkeep may. */
+static void ensure_partitions(struct importing *importing)
+{
+    bool days = importing->import->config->events_partition == CONFIG_DAY;
+    for (size_t i = 0; i < importing->count; i++) {
+        char day[CLOCK_TEXT_SIZE];
+        struct pg_params params = {0};
+        clock_format_date(importing->events[i].occurred_us, day);
+        size_t length = days ? 10 : 7; /* of YYYY-MM-DD, or YYYY-MM */
+        bool known = false;
+        for (size_t k = 0; k < importing->ensured_count && !known; k++) {
+            known = strncmp(importing->ensured[k], day, length) == 0;
+        }
+        if (known) {
+            continue;
+        }
+        memcpy(importing->ensured[importing->ensured_next], day, sizeof(importing->ensured[0]));
+        importing->ensured_next = (importing->ensured_next + 1) % ENSURED_MAX;
+        importing->ensured_count += importing->ensured_count < ENSURED_MAX;
+        pg_text(&params, day);
+        pg_text(&params, days ? "day" : "month");
+        (void)pg_query(importing->pg, &ENSURE, &params, NULL); /* what fails now is made by the pools */
+    }
+}
+
 static void record(struct importing *importing)
 {
     if (importing->count == 0 || importing->failed) {
         return;
     }
+    ensure_partitions(importing);
     for (size_t i = 0; i < importing->count; i++) {
         importing->entries[i] =
             (struct committer_entry){importing->import->workspace_id, &importing->events[i], i};
@@ -146,6 +184,17 @@ static void take_line(struct importing *importing, const char *line, size_t leng
     }
 }
 
+static void end_line(struct importing *importing, const char *line, size_t length)
+{
+    if (importing->in_long_line) {
+        importing->in_long_line = false;
+        importing->line++;
+        reject(importing, importing->line, "event", "is too long");
+    } else {
+        take_line(importing, line, length);
+    }
+}
+
 /* Whole lines are taken, the rest stays at the beginning of the chunk; at the end of the file it is a line,
  * too. */
 static void take_lines(struct importing *importing, char *chunk, size_t *length, bool end)
@@ -153,18 +202,19 @@ static void take_lines(struct importing *importing, char *chunk, size_t *length,
     char *at = chunk, *behind = chunk + *length, *feed;
     while (!importing->failed && (feed = memchr(at, '\n', (size_t)(behind - at)))) {
         *feed = '\0';
-        take_line(importing, at, (size_t)(feed - at));
+        end_line(importing, at, (size_t)(feed - at));
         at = feed + 1;
     }
     *length = (size_t)(behind - at);
     memmove(chunk, at, *length);
-    if (end && *length && !importing->failed) {
-        chunk[*length] = '\0';
-        take_line(importing, chunk, *length);
+    if (*length > LINE_MAX_BYTES) {
+        importing->in_long_line = true;
         *length = 0;
     }
-    if (*length > CHUNK_BYTES) {
-        stop(importing, "line %lld is longer than any event", (long long)importing->line + 1);
+    if (end && (*length || importing->in_long_line) && !importing->failed) {
+        chunk[*length] = '\0';
+        end_line(importing, chunk, *length);
+        *length = 0;
     }
 }
 
@@ -174,10 +224,11 @@ static void take_name(struct importing *importing, const char *text, size_t leng
 {
     static const char *const NAMES[] = {"id",       "type",      "value",       "user_id",
                                         "metadata", "timestamp", "received_at", "workspace_id"};
-    static const char MARK[] = "\xef\xbb\xbf"; /* of UTF-8, which some programs write */
-    if (importing->columns_count == 0 && length >= 3 && memcmp(text, MARK, 3) == 0) {
-        text += 3;
-        length -= 3;
+    for (size_t i = 0; i < importing->columns_count; i++) {
+        if (strlen(importing->columns[i]) == length && memcmp(importing->columns[i], text, length) == 0) {
+            stop(importing, "the first line names the column %s twice", importing->columns[i]);
+            return;
+        }
     }
     for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++) {
         if (importing->columns_count < COLUMNS_MAX && strlen(NAMES[i]) == length &&
@@ -190,11 +241,12 @@ static void take_name(struct importing *importing, const char *text, size_t leng
          (int)(length > 40 ? 40 : length), text);
 }
 
-/* An export puts an apostrophe before what a spreadsheet would take for a formula. */
+/* An export puts an apostrophe before what a spreadsheet would take for a formula, and before another
+ * apostrophe. */
 static bool is_guarded(const char *text, size_t length)
 {
-    static const char *const SIGNS[] = {"=",  "+",  "-",  "@",  "\t", "\r", "\n", "＝",
-                                        "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫"};
+    static const char *const SIGNS[] = {"'",  "=",  "+",  "-",  "@",  "\t", "\r", "\n",
+                                        "＝", "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫"};
     for (size_t i = 0; i < ARRAY_SIZE(SIGNS) && length > 1 && *text == '\''; i++) {
         if (strncmp(text + 1, SIGNS[i], strlen(SIGNS[i])) == 0) {
             return true;
@@ -238,6 +290,7 @@ static void take_cell(void *cell, size_t length, void *argument)
         return;
     }
     if (column >= importing->columns_count || length > CELL_MAX_BYTES) {
+        importing->cell_fault_column = column;
         importing->cell_fault =
             column >= importing->columns_count ? "has more columns than the first line" : "is too long";
         return;
@@ -276,13 +329,28 @@ static void take_record(int end, void *argument)
 
 /* ---- the file ---- */
 
+/* The mark of UTF-8 that some programs begin a file with. */
+static ssize_t read_first(struct packed_reader *reader, char *chunk, char *error)
+{
+    static const char MARK[] = "\xef\xbb\xbf";
+    ssize_t n = packed_read(reader, chunk, CHUNK_BYTES, error);
+    if (n >= 3 && memcmp(chunk, MARK, 3) == 0) {
+        n -= 3;
+        memmove(chunk, chunk + 3, (size_t)n);
+    }
+    return n;
+}
+
 static void read_ndjson(struct importing *importing, struct packed_reader *reader)
 {
-    char *chunk = mem_alloc(2 * CHUNK_BYTES + 1);
+    char *chunk = mem_alloc(LINE_MAX_BYTES + CHUNK_BYTES + 1);
     size_t length = 0;
     ssize_t n = 1;
+    bool first = true;
     while (!importing->failed && n > 0) {
-        n = packed_read(reader, chunk + length, CHUNK_BYTES, importing->error);
+        n = first ? read_first(reader, chunk, importing->error)
+                  : packed_read(reader, chunk + length, CHUNK_BYTES, importing->error);
+        first = false;
         length += n > 0 ? (size_t)n : 0;
         importing->failed = n < 0;
         take_lines(importing, chunk, &length, n == 0);
@@ -306,10 +374,17 @@ static void read_csv(struct importing *importing, struct packed_reader *reader)
     csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI | CSV_APPEND_NULL);
     csv_set_space_func(&parser, is_no_space);
     importing->row = json_object_new_object();
+    bool first = true;
     while (!importing->failed && n > 0) {
-        n = packed_read(reader, chunk, CHUNK_BYTES, importing->error);
+        n = first ? read_first(reader, chunk, importing->error)
+                  : packed_read(reader, chunk, CHUNK_BYTES, importing->error);
+        first = false;
         importing->failed = n < 0;
         size_t taken = n > 0 ? csv_parse(&parser, chunk, (size_t)n, take_cell, take_record, importing) : 0;
+        if (!importing->failed && csv_get_buffer_size(&parser) > LINE_MAX_BYTES) {
+            stop(importing, "after line %lld: a cell does not end; is a quote missing?",
+                 (long long)importing->line);
+        }
         if (!importing->failed && ((n > 0 && taken != (size_t)n) ||
                                    (n == 0 && csv_fini(&parser, take_cell, take_record, importing) != 0))) {
             stop(importing, "after line %lld: %s", (long long)importing->line,
@@ -337,6 +412,13 @@ bool import_events(const struct import *import, const char *path, struct import_
     importing->error = ret_error;
     importing->now_us = clock_now_us();
     importing->committer = committer_new(import->config, true);
+    importing->pg_options =
+        (struct pg_options){.url = import->config->database_url,
+                            .application_name = "tallygatectl",
+                            .connect_timeout_s = import->config->database_connect_timeout_s,
+                            .statement_timeout_ms = import->config->database_timeout_ms,
+                            .as_role = true};
+    importing->pg = pg_new(&importing->pg_options);
     if (import->format == IMPORT_CSV) {
         read_csv(importing, reader);
     } else {
@@ -346,6 +428,7 @@ bool import_events(const struct import *import, const char *path, struct import_
     bool done = !importing->failed;
     *ret_counts = importing->counts;
     committer_free(importing->committer);
+    pg_free(importing->pg);
     json_reader_free(&importing->reader);
     arena_free(&importing->arena);
     arena_free(&importing->scratch);

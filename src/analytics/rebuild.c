@@ -3,8 +3,10 @@
 
 #include "queries.h"
 
-/* A piece is some days of one workspace, with about so many events: its lock is held for a second or so. */
-enum { PIECE_EVENTS = 300000 };
+/* A piece is some days of one workspace, with about so many events: its lock is held for a second or so. What
+ * the rollups say of that may be wrong, so the days are bounded as well, and one of which they know nothing
+ * is a piece of its own. */
+enum { PIECE_EVENTS = 300000, PIECE_DAYS = 7 };
 
 static const struct pg_statement WORKSPACES = {
     "rebuild_workspaces",
@@ -15,12 +17,24 @@ static const struct pg_statement ROLLUPS = {
 static const struct pg_statement ACTIVE_DAYS = {"rebuild_active_days",
                                                 "SELECT rebuild_active_days($1, $2::boolean)"};
 
-static enum err count(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
-                      struct rebuild_found *found)
+/* Look, and only where something is wrong look again with the lock, and mend it. `params` is without the last
+ * one. */
+static enum err compare(struct pg *pg, const struct pg_statement *statement, const struct pg_params *params,
+                        bool mend, struct rebuild_found *found)
 {
     PG_RESULT_AUTO row = NULL;
-    enum err e = pg_query(pg, statement, params, &row);
-    found->wrong += e ? 0 : pg_get_int(row, 0, 0);
+    struct pg_params look = *params;
+    pg_text(&look, "f");
+    enum err e = pg_query(pg, statement, &look, &row);
+    int64_t wrong = e ? 0 : pg_get_int(row, 0, 0);
+    if (wrong && mend) {
+        PG_RESULT_AUTO mended = NULL;
+        struct pg_params again = *params;
+        pg_text(&again, "t");
+        e = pg_query(pg, statement, &again, &mended);
+        wrong = e ? 0 : pg_get_int(mended, 0, 0);
+    }
+    found->wrong += wrong;
     return e;
 }
 
@@ -32,9 +46,8 @@ static enum err run_piece(struct pg *pg, const struct rebuild *rebuild, int64_t 
     pg_int(&params, workspace_id);
     pg_text(&params, pg_get_text(days, first, 0));
     pg_text(&params, pg_get_text(days, last, 0));
-    pg_text(&params, rebuild->mend ? "t" : "f");
     found->days += last - first + 1;
-    return count(pg, &ROLLUPS, &params, found);
+    return compare(pg, &ROLLUPS, &params, rebuild->mend, found);
 }
 
 static enum err run_workspace(struct pg *pg, const struct rebuild *rebuild, int64_t workspace_id,
@@ -49,16 +62,17 @@ static enum err run_workspace(struct pg *pg, const struct rebuild *rebuild, int6
     int64_t events = 0;
     for (int first = 0, row = 0; !e && row < PQntuples(days); row++) {
         bool last = row + 1 == PQntuples(days);
-        events += pg_get_int(days, row, 1);
-        if (last || events >= PIECE_EVENTS || !pg_get_bool(days, row, 2)) {
+        int64_t told = pg_get_int(days, row, 1);
+        events += told;
+        if (last || !told || events >= PIECE_EVENTS || row - first + 1 >= PIECE_DAYS ||
+            !pg_get_bool(days, row, 2)) {
             e = run_piece(pg, rebuild, workspace_id, days, first, row, found);
             first = row + 1;
             events = 0;
         }
     }
     pg_int(&active, workspace_id);
-    pg_text(&active, rebuild->mend ? "t" : "f");
-    return e ? e : count(pg, &ACTIVE_DAYS, &active, found);
+    return e ? e : compare(pg, &ACTIVE_DAYS, &active, rebuild->mend, found);
 }
 
 enum err rebuild_run(struct pg *pg, const struct rebuild *rebuild, const struct progress *progress,

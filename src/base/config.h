@@ -69,6 +69,10 @@ struct config {
     int64_t backup_keep; /* 0: all */
     char *backup_passphrase_file;
     int64_t cache_unfinished_ms;
+    int64_t jobs_threads;
+    int64_t jobs_keep_days;
+    int64_t jobs_statement_timeout_s;
+    int64_t keys_rotate_days;     /* 0: never */
     char *trace_endpoint;         /* "": tracing is off */
     int64_t trace_sample;         /* of a million */
     int64_t trace_follow_clients; /* 0 or 1 */

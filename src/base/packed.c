@@ -214,19 +214,25 @@ bool packed_put(const char *path, const void *data, size_t length, char *error)
 
 /* ---- reading ---- */
 
-static bool refill(struct packed_reader *reader, char *error)
+/* At least `least` bytes, unless the file ends: a pipe gives what it has. */
+static bool refill(struct packed_reader *reader, size_t least, char *error)
 {
-    ssize_t n;
-    do {
-        n = read(reader->fd, reader->data, reader->room);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0) {
-        return fail(error, "%s: %s", reader->path, strerror(errno));
+    size_t length = 0;
+    ssize_t n = 1;
+    while (length < least && n > 0) {
+        n = read(reader->fd, reader->data + length, reader->room - length);
+        if (n < 0 && errno == EINTR) {
+            n = 1;
+        } else if (n < 0) {
+            return fail(error, "%s: %s", reader->path, strerror(errno));
+        } else {
+            length += (size_t)n;
+        }
     }
-    reader->ended = n == 0;
-    reader->in = (ZSTD_inBuffer){reader->data, (size_t)n, 0};
-    reader->sum.bytes += n;
-    EVP_DigestUpdate(reader->digest, reader->data, (size_t)n);
+    reader->ended = length == 0;
+    reader->in = (ZSTD_inBuffer){reader->data, length, 0};
+    reader->sum.bytes += (int64_t)length;
+    EVP_DigestUpdate(reader->digest, reader->data, length);
     return true;
 }
 
@@ -251,7 +257,7 @@ struct packed_reader *packed_open(const char *path, char *error)
         return NULL;
     }
     reader->size = S_ISREG(st.st_mode) ? st.st_size : 0;
-    if (!refill(reader, error)) {
+    if (!refill(reader, sizeof(MAGIC), error)) {
         packed_close(reader);
         return NULL;
     }
@@ -264,7 +270,7 @@ ssize_t packed_read(struct packed_reader *reader, void *ret_data, size_t size, c
     ZSTD_outBuffer out = {ret_data, size, 0};
     while (out.pos == 0 && !reader->ended) {
         if (reader->in.pos == reader->in.size) {
-            if (!refill(reader, error)) {
+            if (!refill(reader, 1, error)) {
                 return -1;
             }
             continue;
@@ -316,6 +322,27 @@ bool packed_sum(struct packed_reader *reader, struct packed_sum *ret_sum)
         EVP_DigestFinal_ex(copy, ret_sum->sha256, NULL);
     }
     EVP_MD_CTX_free(copy);
+    return done;
+}
+
+bool packed_sum_file(const char *path, char ret_hex[2 * CRYPTO_SHA256_SIZE + 1], char *error)
+{
+    enum { CHUNK_BYTES = 256 * 1024 };
+    struct packed_sum sum;
+    struct packed_reader *reader = packed_open(path, error);
+    if (!reader) {
+        return false;
+    }
+    char *chunk = mem_alloc(CHUNK_BYTES);
+    ssize_t n;
+    while ((n = packed_read(reader, chunk, CHUNK_BYTES, error)) > 0) {
+    }
+    bool done = n == 0 && packed_sum(reader, &sum);
+    packed_close(reader);
+    free(chunk);
+    if (done) {
+        crypto_hex(sum.sha256, sizeof(sum.sha256), ret_hex);
+    }
     return done;
 }
 

@@ -48,6 +48,9 @@ int64_t packed_place(const struct packed_reader *reader);
 bool packed_sum(struct packed_reader *reader, struct packed_sum *ret_sum);
 void packed_close(struct packed_reader *reader);
 
+/* Read a whole file: its sum, as hex, and, in passing, whether what is in it is whole. */
+bool packed_sum_file(const char *path, char ret_hex[2 * CRYPTO_SHA256_SIZE + 1], char *error);
+
 /* Write a small file whole and durably, for its owner alone; it must not exist. */
 bool packed_put(const char *path, const void *data, size_t length, char *error);
 /* Make the names in the directory durable. */

@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ enum {
     ATTEMPTS_MAX = 3,
     CONNECT_LIMIT_MS = 2000,
     SEND_LIMIT_MS = 5000,
-    LAST_LIMIT_MS = 1000, /* of the one attempt when the process ends */
+    LAST_LIMIT_MS = 1000, /* of all that is sent when the process ends */
     SHARE_OF = 1000000,
 };
 
@@ -56,6 +57,7 @@ static struct {
     pthread_t sender;
     bool running;
     bool stopping;
+    _Atomic int64_t stop_by_us; /* monotonic: what is not sent by then is not sent; 0: there is time */
     struct span *ring;
     size_t first;
     size_t count;
@@ -231,14 +233,25 @@ static size_t ignore(char *data, size_t size, size_t count, void *argument)
     return size * count;
 }
 
+/* A transfer that is under way when the process ends is given up in time. */
+static int watch_end(void *argument, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    int64_t by_us = atomic_load(&tracing.stop_by_us);
+    (void)argument;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    return by_us && clock_monotonic_us() >= by_us;
+}
+
 enum outcome { SENT, LATER, REFUSED };
 
-static enum outcome post(CURL *curl, const struct buf *body, long limit_ms)
+static enum outcome post(CURL *curl, const struct buf *body)
 {
     long status = 0;
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body->data);
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, limit_ms);
     if (curl_easy_perform(curl) != CURLE_OK) {
         return LATER;
     }
@@ -266,6 +279,9 @@ static CURL *make_client(struct curl_slist **ret_headers)
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, ignore);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_LIMIT_MS);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)SEND_LIMIT_MS);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, watch_end);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "tallygate/" PACKAGE_VERSION);
     *ret_headers = headers;
     return curl;
@@ -317,15 +333,11 @@ static void send_batch(CURL *curl, struct span *spans, size_t count, struct buf 
     enum outcome outcome = LATER;
     buf_reset(body);
     put_batch(body, spans, count);
-    bool stopping = false;
     for (int attempt = 0; outcome == LATER && !body->overflow && attempt < ATTEMPTS_MAX; attempt++) {
-        if (attempt) {
-            stopping = stopping || wait_for_spans(RETRY_MS, RING_SPANS + 1);
+        if (attempt && wait_for_spans(RETRY_MS, RING_SPANS + 1)) {
+            break; /* whoever ends does not wait for who is away */
         }
-        outcome = post(curl, body, stopping ? LAST_LIMIT_MS : SEND_LIMIT_MS);
-        if (stopping) {
-            break;
-        }
+        outcome = post(curl, body);
     }
     count_spans(outcome == SENT, count);
     tell(outcome, told);
@@ -345,8 +357,8 @@ static void *run_sender(void *argument)
         stopping = wait_for_spans(SEND_EVERY_MS, BATCH_SPANS);
         while ((count = take_batch(spans)) > 0) {
             send_batch(curl, spans, count, &body, &told);
-            if (stopping && told) {
-                break; /* whoever ends does not wait for who is away */
+            if (watch_end(NULL, 0, 0, 0, 0) || (stopping && told)) {
+                break;
             }
         }
     }
@@ -383,6 +395,7 @@ void trace_stop(void)
     }
     pthread_mutex_lock(&tracing.lock);
     tracing.stopping = true;
+    atomic_store(&tracing.stop_by_us, clock_monotonic_us() + LAST_LIMIT_MS * 1000);
     pthread_cond_signal(&tracing.changed);
     pthread_mutex_unlock(&tracing.lock);
     pthread_join(tracing.sender, NULL);

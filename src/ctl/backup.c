@@ -28,6 +28,9 @@ static const struct pg_statement SNAPSHOT = {
     "backup_snapshot",
     "SELECT pg_export_snapshot(), (SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace)::bigint, "
     "set_config('idle_in_transaction_session_timeout', '0', true)"};
+/* While this is held no partition is taken out, and counting holds the others: what was counted is what is
+ * dumped. */
+static const char HOLD[] = "LOCK TABLE events IN ACCESS SHARE MODE";
 static const struct pg_statement ROWS = {"backup_rows",
                                          "SELECT count_rows(), current_setting('server_version')"};
 
@@ -101,21 +104,17 @@ static enum err take(struct pg *pg, void *argument)
     PG_RESULT_AUTO rows = NULL;
     struct json_object *counts = NULL;
     struct json_fault fault;
-    enum err e = pg_query(pg, &SNAPSHOT, NULL, &snapshot);
+    enum err e = pg_script(pg, HOLD);
+    e = e ? e : pg_query(pg, &SNAPSHOT, NULL, &snapshot);
+    e = e ? e : pg_query(pg, &ROWS, NULL, &rows);
     if (e) {
         return e;
     }
-    if (!dump(making, pg_get_text(snapshot, 0, 0), pg_get_int(snapshot, 0, 1))) {
-        return ERR_INTERNAL;
-    }
-    e = pg_query(pg, &ROWS, NULL, &rows);
-    if (!e) {
-        const char *text = pg_get_text(rows, 0, 0);
-        (void)json_parse(text, strlen(text), &counts, &fault);
-        json_add_string(making->manifest, "postgresql", pg_get_text(rows, 0, 1));
-        json_add(making->manifest, "rows", counts);
-    }
-    return e;
+    const char *text = pg_get_text(rows, 0, 0);
+    (void)json_parse(text, strlen(text), &counts, &fault);
+    json_add_string(making->manifest, "postgresql", pg_get_text(rows, 0, 1));
+    json_add(making->manifest, "rows", counts);
+    return dump(making, pg_get_text(snapshot, 0, 0), pg_get_int(snapshot, 0, 1)) ? ERR_OK : ERR_INTERNAL;
 }
 
 static bool put_manifest(struct making *making)
@@ -192,25 +191,48 @@ static bool remove_backup(const char *backup)
     return rmdir(backup) == 0;
 }
 
-/* Those before the newest `keep` go. */
-static int64_t remove_old(const char *directory, int64_t keep)
+/* The oldest go until there are `keep`, whatever their clock said of the one that was just made. What is no
+ * whole backup does not count. */
+static int64_t remove_old(const char *directory, const char *made, int64_t keep)
 {
     char path[SAFE_PATH_SIZE], error[SAFE_ERROR_SIZE];
     JSON_AUTO names = NULL;
-    int64_t removed = 0;
+    int64_t removed = 0, count = 1;
     if (keep == 0 || !safe_list(directory, &names, error)) {
         return 0;
     }
-    int64_t count = (int64_t)json_object_array_length(names);
-    for (int64_t i = 0; i < count - keep; i++) {
-        const char *name = json_object_get_string(json_object_array_get_idx(names, (size_t)i));
-        if (safe_path(path, directory, name) && remove_backup(path)) {
+    for (size_t i = json_object_array_length(names); i-- > 0;) { /* the newest first */
+        const char *name = json_object_get_string(json_object_array_get_idx(names, i));
+        JSON_AUTO manifest = NULL;
+        if (strcmp(name, made) == 0 || !safe_path(path, directory, name) ||
+            !safe_get_manifest(path, &manifest, error) || ++count <= keep) {
+            continue;
+        }
+        if (remove_backup(path)) {
             removed++;
         } else {
             fprintf(stderr, "tallygatectl: backup: %s: cannot be removed\n", name);
         }
     }
     return removed;
+}
+
+/* What was begun days ago and never ended. */
+static void remove_leftovers(const char *directory)
+{
+    enum { OLD_S = 2 * 86400 };
+    char path[SAFE_PATH_SIZE], error[SAFE_ERROR_SIZE];
+    struct stat st;
+    JSON_AUTO names = NULL;
+    if (!safe_list_partial(directory, &names, error)) {
+        return;
+    }
+    for (size_t i = 0; i < json_object_array_length(names); i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(names, i));
+        if (safe_path(path, directory, name) && stat(path, &st) == 0 && st.st_mtime < time(NULL) - OLD_S) {
+            (void)remove_backup(path);
+        }
+    }
 }
 
 static int make_in(struct ctl *ctl, const char *directory, const struct safe_passphrase *passphrase)
@@ -226,11 +248,13 @@ static int make_in(struct ctl *ctl, const char *directory, const struct safe_pas
         (size_t)snprintf(partial, sizeof(partial), "%s.partial", final) >= sizeof(partial)) {
         return ctl_fail("backup", "the directory's name is too long");
     }
-    if (access(final, F_OK) == 0 || mkdir(partial, 0700) != 0) {
-        fprintf(stderr, "tallygatectl: backup: %s: %s\n", partial,
-                access(final, F_OK) == 0 ? "is there already" : strerror(errno));
+    bool taken = access(final, F_OK) == 0;
+    if (taken || mkdir(partial, 0700) != 0) {
+        fprintf(stderr, "tallygatectl: backup: %s: %s\n", directory,
+                taken || errno == EEXIST ? "another one was begun in this second" : strerror(errno));
         return CTL_FAILED;
     }
+    remove_leftovers(directory);
     bool made = fill(&making, passphrase);
     hand_over(partial, directory);
     if (made && rename(partial, final) != 0) {
@@ -247,7 +271,7 @@ static int make_in(struct ctl *ctl, const char *directory, const struct safe_pas
     json_add_int(told, "bytes", making.sum.bytes);
     json_add_int(told, "dump_bytes", making.sum.plain_bytes);
     json_add(told, "settings", json_object_new_boolean(passphrase != NULL));
-    json_add_int(told, "removed", remove_old(directory, ctl->config->backup_keep));
+    json_add_int(told, "removed", remove_old(directory, stamp, ctl->config->backup_keep));
     ctl_print(ctl, told, NULL);
     return CTL_OK;
 }
@@ -292,6 +316,9 @@ static struct json_object *describe(const char *backup, const char *name)
     struct json_object *item = json_object_new_object();
     bool readable = safe_get_manifest(backup, &manifest, error);
     json_add_string(item, "backup", name);
+    json_add(item, "created_at",
+             readable ? json_object_get(json_object_object_get(manifest, "created_at")) : NULL);
+    json_add(item, "whole", json_object_new_boolean(readable));
     json_add(item, "version", readable ? json_object_get(json_object_object_get(manifest, "version")) : NULL);
     json_add(item, "schema", readable ? json_object_get(json_object_object_get(manifest, "schema")) : NULL);
     json_add(item, "bytes",
@@ -341,12 +368,14 @@ static int verify(struct ctl *ctl, int argc, char **argv)
     struct ctl_progress bar;
     struct safe_passphrase passphrase;
     JSON_AUTO settings = NULL;
+    JSON_AUTO manifest = NULL;
     if (first < 0 || first + 1 != argc) {
         return first < 0 ? CTL_USAGE : ctl_usage("backup");
     }
     const char *backup = argv[first];
     const struct progress progress = ctl_progress_begin(&bar, "verifying", true);
-    bool whole = safe_check_sums(backup, error) && safe_check_dump(backup, &progress, error);
+    bool whole = safe_check_sums(backup, error) && safe_get_manifest(backup, &manifest, error) &&
+                 safe_check_dump(backup, &progress, error);
     ctl_progress_end(&bar);
     if (whole && texts[PASSPHRASE]) {
         whole = safe_read_passphrase(texts[PASSPHRASE], &passphrase, error) &&

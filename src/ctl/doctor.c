@@ -220,33 +220,49 @@ static void check_events(struct doctor *doctor, struct finding *finding)
         strays == 100000 ? " or more" : "");
 }
 
-/* Its name is its time: 20261128T023000Z. */
-static bool read_stamp(const char *name, int64_t *ret_us)
-{
-    char text[CLOCK_TEXT_SIZE];
-    int length = snprintf(text, sizeof(text), "%.4s-%.2s-%.2sT%.2s:%.2s:%.2sZ", name, name + 4, name + 6,
-                          name + 9, name + 11, name + 13);
-    return clock_parse(text, (size_t)length, ret_us);
-}
-
 static void check_backup(struct doctor *doctor, struct finding *finding)
 {
     static const char ADVICE[] =
         "See backup in tallygatectl(8): a passphrase lets the timer make one each night.";
     const char *directory = doctor->ctl->config->backup_dir;
-    char error[SAFE_ERROR_SIZE];
+    char path[SAFE_PATH_SIZE], error[SAFE_ERROR_SIZE];
     JSON_AUTO names = NULL;
-    int64_t made_us;
-    size_t count = safe_list(directory, &names, error) ? json_object_array_length(names) : 0;
-    const char *last = count ? json_object_get_string(json_object_array_get_idx(names, count - 1)) : NULL;
-    if (!last || !read_stamp(last, &made_us)) {
+    int64_t count = 0, newest_us = 0, now_us = clock_now_us();
+    size_t length = safe_list(directory, &names, error) ? json_object_array_length(names) : 0;
+    for (size_t i = 0; i < length; i++) {
+        JSON_AUTO manifest = NULL;
+        int64_t made_us;
+        const char *name = json_object_get_string(json_object_array_get_idx(names, i));
+        if (!safe_path(path, directory, name) || !safe_get_manifest(path, &manifest, error)) {
+            continue;
+        }
+        const char *made = json_object_get_string(json_object_object_get(manifest, "created_at"));
+        if (clock_parse(made, strlen(made), &made_us) &&
+            made_us <= now_us + USEC_PER_HOUR) { /* a clock that is wrong makes none */
+            newest_us = made_us > newest_us ? made_us : newest_us;
+            count++;
+        }
+    }
+    if (!count) {
         say(finding, WARNING, ADVICE, "there is none in %s", directory);
         return;
     }
-    int64_t hours = (clock_now_us() - made_us) / USEC_PER_HOUR;
+    int64_t hours = (now_us - newest_us) / USEC_PER_HOUR;
     bool old = hours > BACKUP_WARN_DAYS * 24;
-    say(finding, old ? WARNING : WELL, old ? ADVICE : NULL, "the last of %zu in %s is %" PRId64 " hours old",
-        count, directory, hours);
+    say(finding, old ? WARNING : WELL, old ? ADVICE : NULL,
+        "the last of %" PRId64 " in %s is %" PRId64 " hours old", count, directory, hours > 0 ? hours : 0);
+}
+
+/* Who makes partitions and backups. */
+static void check_owner(struct doctor *doctor, struct finding *finding)
+{
+    struct pg *owner = ctl_owner(doctor->ctl);
+    if (owner && pg_ready(owner) == ERR_OK) {
+        say(finding, WELL, NULL, owner == doctor->ctl->pg ? "it is the pools' role" : "it can connect");
+    } else {
+        say(finding, FAULT, "Mend migration_url; migrations, retention and backups need it.",
+            "it cannot connect; see the line above");
+    }
 }
 
 static void check_mail(struct doctor *doctor, struct finding *finding)
@@ -371,12 +387,19 @@ static const struct check {
     enum needs needs;
     void (*run)(struct doctor *doctor, struct finding *finding);
 } CHECKS[] = {
-    {"secret", NEEDS_NOTHING, check_secret},    {"database", NEEDS_NOTHING, check_database},
-    {"schema", NEEDS_DATABASE, check_schema},   {"role", NEEDS_DATABASE, check_role},
-    {"clock", NEEDS_DATABASE, check_clock},     {"keys", NEEDS_SCHEMA, check_keys},
-    {"partitions", NEEDS_SCHEMA, check_events}, {"mail", NEEDS_SCHEMA, check_mail},
-    {"backup", NEEDS_NOTHING, check_backup},    {"redis", NEEDS_NOTHING, check_redis},
-    {"pools", NEEDS_NOTHING, check_pools},      {"certificate", NEEDS_NOTHING, check_certificate},
+    {"secret", NEEDS_NOTHING, check_secret},
+    {"database", NEEDS_NOTHING, check_database},
+    {"schema", NEEDS_DATABASE, check_schema},
+    {"role", NEEDS_DATABASE, check_role},
+    {"owner", NEEDS_DATABASE, check_owner},
+    {"clock", NEEDS_DATABASE, check_clock},
+    {"keys", NEEDS_SCHEMA, check_keys},
+    {"partitions", NEEDS_SCHEMA, check_events},
+    {"mail", NEEDS_SCHEMA, check_mail},
+    {"backup", NEEDS_NOTHING, check_backup},
+    {"redis", NEEDS_NOTHING, check_redis},
+    {"pools", NEEDS_NOTHING, check_pools},
+    {"certificate", NEEDS_NOTHING, check_certificate},
     {"disk", NEEDS_NOTHING, check_disk},
 };
 

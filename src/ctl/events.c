@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "analytics/archive.h"
 #include "analytics/export.h"
 #include "analytics/import.h"
 #include "analytics/rebuild.h"
@@ -91,6 +92,12 @@ static int import(struct ctl *ctl, int argc, char **argv)
         return first < 0 ? CTL_USAGE : ctl_usage("events");
     }
     const char *path = argv[first];
+    if (!texts[WORKSPACE] && strcmp(path, "-") == 0) {
+        fputs(
+            "tallygatectl: an archive is read twice, so it cannot be standard input; to record events, give --workspace\n",
+            stderr);
+        return CTL_USAGE;
+    }
     if (!texts[WORKSPACE]) {
         return past_restore(ctl, path);
     }
@@ -103,6 +110,17 @@ static int import(struct ctl *ctl, int argc, char **argv)
     int code = ctl_call_enter(ctl, &place, texts[WORKSPACE]);
     if (code) {
         return code;
+    }
+    bool ours = false;
+    if (strcmp(path, "-") != 0 && !archive_is_ours(ctl->pg, path, &ours, error)) {
+        return ctl_fail("events import", error);
+    }
+    if (ours) {
+        fprintf(
+            stderr,
+            "tallygatectl: events import: %s is an archive of this installation, whose events were counted; import it without --workspace\n",
+            path);
+        return CTL_FAILED;
     }
     const struct import job = {.config = ctl->config,
                                .workspace_id = place.workspace_id,

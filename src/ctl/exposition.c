@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-const char *const EXPOSITION_NAMES[EXPOSITION_POOLS] = {"auth", "ingest", "api"};
+const char *const EXPOSITION_NAMES[EXPOSITION_POOLS] = {"auth", "ingest", "api", "jobd"};
 
 void exposition_open(const char *directory, const struct metrics *ret_pools[EXPOSITION_POOLS])
 {
@@ -105,7 +105,7 @@ static void each_request(const struct metrics *const pools[EXPOSITION_POOLS], st
                                      const struct metrics_histogram *histogram))
 {
     char labels[256];
-    for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
+    for (size_t i = 0; i < EXPOSITION_HTTP; i++) {
         for (size_t row = 0; pools[i] && row < METRICS_ROUTES && *pools[i]->routes[row]; row++) {
             for (size_t column = 0; column < METRICS_STATUSES; column++) {
                 const struct metrics_histogram *histogram = &pools[i]->requests_us[row][column];
@@ -127,6 +127,45 @@ static void put_duration(struct buf *text, const char *labels, const struct metr
 static void put_count(struct buf *text, const char *labels, const struct metrics_histogram *histogram)
 {
     buf_printf(text, "http_requests_total{%s} %" PRIu64 "\n", labels, total(histogram));
+}
+
+/* ---- jobs ---- */
+
+static const struct {
+    int status; /* under which it is counted */
+    const char *name;
+} JOB_OUTCOMES[] = {{200, "done"}, {503, "retried"}, {500, "dead"}};
+
+/* `put` writes one type with one outcome. */
+static void each_job(const struct metrics *jobd, struct buf *text,
+                     void (*put)(struct buf *text, const char *labels,
+                                 const struct metrics_histogram *histogram))
+{
+    char labels[160];
+    for (size_t row = 1; jobd && row < METRICS_ROUTES && *jobd->routes[row]; row++) {
+        const char *type = strchr(jobd->routes[row], ' ');
+        for (size_t column = 1; type && column < METRICS_STATUSES && METRICS_STATUS[column]; column++) {
+            const struct metrics_histogram *histogram = &jobd->requests_us[row][column];
+            for (size_t i = 0; i < ARRAY_SIZE(JOB_OUTCOMES); i++) {
+                if (METRICS_STATUS[column] == JOB_OUTCOMES[i].status && total(histogram)) {
+                    snprintf(labels, sizeof(labels), "service=\"jobd\",job_type=\"%s\",status=\"%s\"",
+                             type + 1, JOB_OUTCOMES[i].name);
+                    put(text, labels, histogram);
+                }
+            }
+        }
+    }
+}
+
+static void put_job_count(struct buf *text, const char *labels, const struct metrics_histogram *histogram)
+{
+    buf_printf(text, "background_jobs_total{%s} %" PRIu64 "\n", labels, total(histogram));
+}
+
+static void put_job_duration(struct buf *text, const char *labels, const struct metrics_histogram *histogram)
+{
+    put_histogram(text, "background_job_duration_seconds", labels, histogram, METRICS_TIMES_US,
+                  (double)USEC_PER_SEC);
 }
 
 /* ---- single numbers ---- */
@@ -196,11 +235,10 @@ static void put_gauges(const struct metrics *const pools[EXPOSITION_POOLS], stru
 {
     for (size_t k = 0; k < ARRAY_SIZE(GAUGES); k++) {
         describe(text, GAUGES[k].name, "gauge", NULL, GAUGES[k].help);
-        for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
-            if (pools[i]) {
-                buf_printf(text, "%s{service=\"%s\"} %" PRId64 "\n", GAUGES[k].name, EXPOSITION_NAMES[i],
-                           exposition_gauge(pools[i], GAUGES[k].offset));
-            }
+        for (size_t i = 0; i < EXPOSITION_POOLS;
+             i++) { /* also of one that was never started, so that it is missed */
+            buf_printf(text, "%s{service=\"%s\"} %" PRId64 "\n", GAUGES[k].name, EXPOSITION_NAMES[i],
+                       pools[i] ? exposition_gauge(pools[i], GAUGES[k].offset) : INT64_C(0));
         }
     }
 }
@@ -278,6 +316,12 @@ void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struc
         }
     }
     put_processes(pools, text);
+    describe(text, "background_jobs", "counter", NULL,
+             "Attempts of background jobs, by type and what became of them.");
+    each_job(pools[EXPOSITION_JOBD], text, put_job_count);
+    describe(text, "background_job_duration_seconds", "histogram", "seconds",
+             "How long an attempt of a background job took.");
+    each_job(pools[EXPOSITION_JOBD], text, put_job_duration);
     describe(text, "legacy_requests", "counter", NULL,
              "Requests of the former services' paths, by what became of them.");
     legacy_write(legacy, text);

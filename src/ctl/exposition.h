@@ -2,7 +2,7 @@
 /*
  * The pools' counts as OpenMetrics 1.0 text. Each pool has a file beside its socket (base/metrics.h), which
  * is read without asking the pool: so a pool that is full, hangs or is gone is told of like any other, and
- * being looked at costs it nothing. A pool without a file is not told of.
+ * being looked at costs it nothing. Of a pool without a file is told that it has no worker.
  */
 #ifndef TALLYGATE_CTL_EXPOSITION_H
 #define TALLYGATE_CTL_EXPOSITION_H
@@ -11,7 +11,8 @@
 #include "base/metrics.h"
 #include "ctl/legacy.h"
 
-enum { EXPOSITION_POOLS = 3 };
+/* The last one is tallygate-jobd, which answers no requests but counts jobs in the same way. */
+enum { EXPOSITION_HTTP = 3, EXPOSITION_JOBD = 3, EXPOSITION_POOLS = 4 };
 extern const char *const EXPOSITION_NAMES[EXPOSITION_POOLS];
 #define EXPOSITION_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 

@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,6 +25,8 @@ static const struct ctl_command COMMANDS[] = {
     {"events",
      "archive --before DATE | check | export WORKSPACE | import FILE | prune --before DATE | rebuild-rollups",
      "events in and out of the database, and what was counted of them", ctl_events},
+    {"jobs", "discard ID | list | put TYPE | retry ID | schedules | show ID",
+     "background work, and when it is due", ctl_jobs},
     {"key", "add WORKSPACE NAME | list WORKSPACE | revoke WORKSPACE ID",
      "API keys of a workspace, by its slug or id", ctl_key},
     {"keys", "status | rotate [SECONDS]", "show the keys that sign tokens, or bring in the next one",
@@ -174,6 +177,8 @@ int main(int argc, char **argv)
                                             {"version", no_argument, NULL, 'V'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
+    static const struct rlimit NO_CORE = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &NO_CORE); /* the memory may hold secrets */
     const char *config_path = access(DEFAULT_CONFIG, F_OK) == 0 ? DEFAULT_CONFIG : NULL;
     bool json = false;
     int option;
@@ -198,6 +203,10 @@ int main(int argc, char **argv)
         }
     }
     const struct ctl_command *command = find_command(argv[optind]);
+    if (!command && argv[optind]) {
+        fprintf(stderr, "tallygatectl: there is no command %s; see tallygatectl --help\n", argv[optind]);
+        return CTL_USAGE;
+    }
     if (!command) {
         print_usage(stderr);
         return CTL_USAGE;

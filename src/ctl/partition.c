@@ -69,8 +69,8 @@ static int keep(struct ctl *ctl, int argc, char **argv)
     if (keep_days) {
         char day[CLOCK_TEXT_SIZE];
         clock_format_date(clock_now_us() - keep_days * USEC_PER_DAY, day);
-        code =
-            past_prune_before(ctl, day, *ctl->config->archive_dir ? ctl->config->archive_dir : NULL, items);
+        code = past_prune_before(ctl, "partition keep", day,
+                                 *ctl->config->archive_dir ? ctl->config->archive_dir : NULL, items);
     }
     json_add_int(told, "made_or_dropped", made);
     if (ctl->json || json_object_array_length(items)) {

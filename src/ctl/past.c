@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/past.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analytics/archive.h"
@@ -18,12 +21,18 @@ typedef bool past_worker(struct pg *pg, const char *partition, const char *direc
 static int each(struct ctl *ctl, const char *command, const char *day, past_worker *work,
                 const char *directory, struct json_object *items)
 {
-    char error[ARCHIVE_ERROR_SIZE] = "";
+    char error[ARCHIVE_ERROR_SIZE] = "", whole[PATH_MAX];
     PG_RESULT_AUTO rows = NULL;
     struct pg *owner = ctl_owner(ctl);
     if (!owner) {
         return CTL_FAILED;
     }
+    /* What is noted of a file must name it from anywhere. */
+    if (directory && !realpath(directory, whole)) {
+        fprintf(stderr, "tallygatectl: %s: %s: %s\n", command, directory, strerror(errno));
+        return CTL_FAILED;
+    }
+    directory = directory ? whole : NULL;
     if (archive_partitions(owner, &rows) != ERR_OK) {
         return ctl_database_failed(command);
     }
@@ -51,9 +60,23 @@ static int each(struct ctl *ctl, const char *command, const char *day, past_work
     return CTL_OK;
 }
 
-int past_prune_before(struct ctl *ctl, const char *day, const char *directory, struct json_object *items)
+int past_prune_before(struct ctl *ctl, const char *command, const char *day, const char *directory,
+                      struct json_object *items)
 {
-    return each(ctl, "events prune", day, archive_prune, directory, items);
+    return each(ctl, command, day, archive_prune, directory, items);
+}
+
+/* Tell what would be done. */
+static bool only_name(struct pg *pg, const char *partition, const char *directory,
+                      const struct progress *progress, struct archive *ret_archive, char *ret_error)
+{
+    (void)pg;
+    (void)directory;
+    (void)progress;
+    (void)ret_error;
+    *ret_archive = (struct archive){0};
+    snprintf(ret_archive->partition, sizeof(ret_archive->partition), "%s", partition);
+    return true;
 }
 
 /* Whether all of it lies so far back that nothing of it is needed any more. */
@@ -74,11 +97,26 @@ static bool check_age(const char *day)
     return true;
 }
 
+/* What is not over would be an archive of a part. */
+static bool check_past(const char *day)
+{
+    int64_t us;
+    if (!ctl_check_date("before", day)) {
+        return false;
+    }
+    if (clock_parse_date(day, strlen(day), &us) && us > clock_now_us()) {
+        fputs("tallygatectl: --before must not lie ahead\n", stderr);
+        return false;
+    }
+    return true;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv, bool drop)
 {
-    enum { BEFORE, DIRECTORY, WITHOUT, COUNT };
+    enum { BEFORE, DIRECTORY, DRY_RUN, WITHOUT, COUNT };
     static const struct option OPTIONS[] = {{"before", required_argument, NULL, BEFORE},
                                             {"dir", required_argument, NULL, DIRECTORY},
+                                            {"dry-run", no_argument, NULL, DRY_RUN},
                                             {"without-archive", no_argument, NULL, WITHOUT},
                                             {NULL, 0, NULL, 0}};
     const char *texts[COUNT];
@@ -89,14 +127,14 @@ static int run(struct ctl *ctl, int argc, char **argv, bool drop)
     if (first != argc || !texts[BEFORE] || (texts[WITHOUT] && (!drop || texts[DIRECTORY]))) {
         return first < 0 ? CTL_USAGE : ctl_usage("events");
     }
-    if (drop ? !check_age(texts[BEFORE]) : !ctl_check_date("before", texts[BEFORE])) {
+    if (drop ? !check_age(texts[BEFORE]) : !check_past(texts[BEFORE])) {
         return CTL_USAGE;
     }
     const char *directory = texts[WITHOUT]     ? NULL
                             : texts[DIRECTORY] ? texts[DIRECTORY]
                                                : ctl->config->archive_dir;
-    int code = each(ctl, drop ? "events prune" : "events archive", texts[BEFORE],
-                    drop ? archive_prune : archive_write, directory, items);
+    past_worker *work = texts[DRY_RUN] ? only_name : drop ? archive_prune : archive_write;
+    int code = each(ctl, drop ? "events prune" : "events archive", texts[BEFORE], work, directory, items);
     if (!code || json_object_array_length(items)) {
         ctl_print(ctl, all, "no partition ends before that day");
     }

@@ -11,7 +11,8 @@ int past_prune(struct ctl *ctl, int argc, char **argv);
 
 /* Archive and drop every partition that ends before `day` (YYYY-MM-DD), or only drop it when `directory` is
  * NULL. Each is an item of `items`. */
-int past_prune_before(struct ctl *ctl, const char *day, const char *directory, struct json_object *items);
+int past_prune_before(struct ctl *ctl, const char *command, const char *day, const char *directory,
+                      struct json_object *items);
 /* Bring the events of an archive back. */
 int past_restore(struct ctl *ctl, const char *path);
 

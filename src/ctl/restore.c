@@ -4,25 +4,22 @@
  * given, and what is there is compared with what the backup noted, and the rollups with the events.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "analytics/rebuild.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/packed.h"
-#include "ctl/child.h"
 #include "ctl/ctl.h"
 #include "ctl/options.h"
 #include "ctl/print.h"
 #include "ctl/progress.h"
 #include "ctl/safe.h"
 #include "store/migrate.h"
-
-enum { CHUNK_BYTES = 256 * 1024 };
 
 static const struct pg_statement EMPTY = {
     "restore_empty",
@@ -42,45 +39,28 @@ static const struct pg_statement ANALYZE = {"restore_analyze", "ANALYZE"};
 static const struct pg_statement DIFFERENCES = {
     "restore_differences",
     "SELECT coalesce(w.key, f.key) AS \"table\", w.value AS noted, f.value AS found FROM jsonb_each($1::jsonb) w "
-    "FULL JOIN jsonb_each(count_rows()) f USING (key) WHERE w.value IS DISTINCT FROM f.value ORDER BY 1"};
+    /* The keys went, and the log has an entry of it: see make_new(). */
+    "FULL JOIN jsonb_each(count_rows()) f USING (key) WHERE key <> 'signing_keys' "
+    "AND w.value IS DISTINCT FROM to_jsonb((f.value)::bigint - (key = 'audit_log')::int) ORDER BY 1"};
 
 static int load(struct ctl *ctl, const char *backup, const char *database)
 {
-    char path[SAFE_PATH_SIZE], option[200], error[PACKED_ERROR_SIZE] = "";
+    char option[200], error[SAFE_ERROR_SIZE] = "";
     const char *const argv[] = {
         "pg_restore",    "--no-owner", "--no-acl", "--no-comments", "--exit-on-error", "--single-transaction",
         "--no-password", option,       NULL};
-    struct child child;
     struct ctl_progress bar;
-    if ((size_t)snprintf(option, sizeof(option), "--dbname=%s", database) >= sizeof(option) ||
-        !safe_path(path, backup, SAFE_DUMP)) {
-        return ctl_fail("restore", "a name is too long");
-    }
-    struct packed_reader *reader = packed_open(path, error);
-    if (!reader) {
-        return ctl_fail("restore", error);
-    }
-    if (!child_start(&child, argv, ctl_owner_url(ctl), true, false)) {
-        packed_close(reader);
-        return CTL_FAILED;
+    if ((size_t)snprintf(option, sizeof(option), "--dbname=%s", database) >= sizeof(option)) {
+        return ctl_fail("restore", "the database's name is too long");
     }
     const struct progress progress = ctl_progress_begin(&bar, "restoring", true);
-    char *chunk = mem_alloc(CHUNK_BYTES);
-    ssize_t n;
-    bool taken = true;
-    signal(SIGPIPE, SIG_IGN);
-    while (taken && (n = packed_read(reader, chunk, CHUNK_BYTES, error)) > 0) {
-        taken = child_write(&child, chunk, (size_t)n);
-        progress_tell(&progress, packed_place(reader), packed_size(reader));
-    }
+    bool loaded = safe_feed(backup, argv, ctl_owner_url(ctl), &progress, error);
     ctl_progress_end(&bar);
-    packed_close(reader);
-    free(chunk);
-    if (*error) {
-        child_stop(&child);
-        return ctl_fail("restore", error);
+    if (!loaded) {
+        ctl_fail("restore", error);
+        return ctl_fail("restore", "nothing was restored");
     }
-    return child_finish(&child) ? CTL_OK : ctl_fail("restore", "nothing was restored");
+    return CTL_OK;
 }
 
 static enum err make_new(struct pg *pg, void *argument)
@@ -159,9 +139,6 @@ static int restore_database(struct ctl *ctl, const char *backup)
         return owner ? ctl_fail("restore", error) : CTL_FAILED;
     }
     int schema = json_object_get_int(json_object_object_get(manifest, "schema"));
-    if (!json_object_is_type(json_object_object_get(manifest, "rows"), json_type_object) || schema < 1) {
-        return ctl_fail("restore", "the manifest is not one of ours");
-    }
     if (schema > migrate_required()) {
         return ctl_fail("restore", "the backup is of a later version than this program knows");
     }
@@ -169,31 +146,49 @@ static int restore_database(struct ctl *ctl, const char *backup)
         return ctl_database_failed("restore");
     }
     if (!pg_get_bool(empty, 0, 0)) {
-        return ctl_fail("restore",
-                        "the database is not empty; make another one, and name it in the settings");
+        return ctl_fail(
+            "restore",
+            "the database is not empty; make another one, and name it in the settings (or, if it was restored and only the end is missing, use --finish)");
     }
     int code = load(ctl, backup, pg_get_text(empty, 0, 1));
     if (code) {
         return code;
     }
-    if (pg_query(owner, &ANALYZE, NULL, NULL) != ERR_OK || !grant(ctl, owner)) {
-        return ctl_database_failed("restore");
+    JSON_AUTO detail = json_object_new_object();
+    json_add(detail, "created_at", json_object_get(json_object_object_get(manifest, "created_at")));
+    code = finish(
+        owner,
+        json_text(detail, &length)); /* at once: whatever comes, tokens of a later time are good no more */
+    if (code || pg_query(owner, &ANALYZE, NULL, NULL) != ERR_OK) {
+        return code ? code : ctl_database_failed("restore");
     }
     if (schema < migrate_required()) {
         fputs("tallygatectl: restore: the backup is of an earlier version; run tallygatectl migrate up\n",
               stderr);
+    } else if (!grant(ctl, owner)) {
+        return ctl_fail(
+            "restore",
+            "it is there, but the role of database_url could not be given what it needs; run tallygatectl migrate up");
     }
-    code = compare(ctl, owner, manifest);
-    JSON_AUTO detail = json_object_new_object();
-    json_add(detail, "created_at", json_object_get(json_object_object_get(manifest, "created_at")));
-    int finished = finish(owner, json_text(detail, &length));
-    return code ? code : finished;
+    return compare(ctl, owner, manifest);
 }
 
-static bool put_text(const char *directory, const char *name, const char *text, char *error)
+static bool exists(const char *directory, const char *name)
 {
     char path[SAFE_PATH_SIZE];
-    return safe_path(path, directory, name) && packed_put(path, text, strlen(text), error);
+    return safe_path(path, directory, name) && access(path, F_OK) == 0;
+}
+
+static bool put_hex(const char *directory, const char *name, const char *hex, char *error)
+{
+    char path[SAFE_PATH_SIZE];
+    size_t length = hex ? strlen(hex) / 2 : 0;
+    uint8_t *bytes = mem_alloc(length + 1);
+    bool put = hex && crypto_unhex(hex, bytes, length) && safe_path(path, directory, name) &&
+               packed_put(path, bytes, length, error);
+    crypto_wipe(bytes, length);
+    free(bytes);
+    return put;
 }
 
 /* Into files that do not exist yet: nobody's settings are overwritten. */
@@ -202,8 +197,6 @@ static int restore_settings(struct ctl *ctl, const char *backup, const char *dir
 {
     char error[SAFE_ERROR_SIZE] = "";
     struct safe_passphrase passphrase;
-    uint8_t secret[CONFIG_SECRET_MAX];
-    char path[SAFE_PATH_SIZE];
     JSON_AUTO settings = NULL;
     bool opened = safe_read_passphrase(passphrase_file, &passphrase, error) &&
                   safe_get_settings(backup, &passphrase, &settings, error);
@@ -215,18 +208,21 @@ static int restore_settings(struct ctl *ctl, const char *backup, const char *dir
         fprintf(stderr, "tallygatectl: restore: %s: %s\n", directory, strerror(errno));
         return CTL_FAILED;
     }
-    const char *hex = json_object_get_string(json_object_object_get(settings, "secret_hex"));
-    const char *text = json_object_get_string(json_object_object_get(settings, "settings"));
-    size_t length = hex ? strlen(hex) / 2 : 0;
-    bool put = hex && text && length <= sizeof(secret) && crypto_unhex(hex, secret, length) &&
-               put_text(directory, "tallygate.conf", text, error) &&
-               safe_path(path, directory, "secret.key") && packed_put(path, secret, length, error);
-    crypto_wipe(secret, sizeof(secret));
+    if (exists(directory, "tallygate.conf") || exists(directory, "secret.key")) {
+        return ctl_fail("restore",
+                        "tallygate.conf or secret.key is there already, and nothing is overwritten");
+    }
+    bool put = put_hex(directory, "tallygate.conf",
+                       json_object_get_string(json_object_object_get(settings, "settings_hex")), error) &&
+               put_hex(directory, "secret.key",
+                       json_object_get_string(json_object_object_get(settings, "secret_hex")), error);
     if (!put) {
         return ctl_fail("restore", *error ? error : "the sealed settings are not ours");
     }
     if (!ctl->json) {
-        printf("tallygate.conf and secret.key are in %s\n", directory);
+        printf(
+            "tallygate.conf and secret.key are in %s; look whether database_url and secret_key_file are right for here\n",
+            directory);
     }
     return CTL_OK;
 }
@@ -259,6 +255,8 @@ int ctl_restore(struct ctl *ctl, int argc, char **argv)
     }
     if (!code && ctl->json) {
         puts("{}");
+    } else if (!code && texts[FINISH]) {
+        puts("the signing keys are gone, and the installation has another id; start the pools");
     }
     return code;
 }

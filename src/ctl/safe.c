@@ -86,9 +86,13 @@ bool safe_put_settings(const char *backup, const char *config_path, const struct
         free(settings);
         return settings ? fail(error, "the path is too long") : false;
     }
+    /* As hex: a file may hold bytes that no text of JSON can. */
+    char *hex = mem_alloc(2 * settings_length + 1);
+    crypto_hex((const uint8_t *)settings, settings_length, hex);
     crypto_hex(config->secret, config->secret_length, secret);
-    json_add_string(object, "settings", settings);
+    json_add_string(object, "settings_hex", hex);
     json_add_string(object, "secret_hex", secret);
+    free(hex);
     const char *text = json_text(object, &length);
     size_t head = sizeof(HEAD) - 1, total = head + CRYPTO_SALT_SIZE + length + CRYPTO_SEAL_OVERHEAD;
     uint8_t *file = mem_alloc(total), key[CRYPTO_KEY_SIZE];
@@ -101,7 +105,9 @@ bool safe_put_settings(const char *backup, const char *config_path, const struct
     done = done ? packed_put(path, file, total, error) : fail(error, "the settings cannot be sealed");
     free(settings);
     free(file);
-    return done;
+    /* What cannot be opened again is no backup. */
+    JSON_AUTO opened = NULL;
+    return done && safe_get_settings(backup, passphrase, &opened, error);
 }
 
 bool safe_get_settings(const char *backup, const struct safe_passphrase *passphrase,
@@ -142,26 +148,6 @@ bool safe_get_settings(const char *backup, const struct safe_passphrase *passphr
 
 /* ---- sums ---- */
 
-static bool sum_file(const char *path, char ret_hex[2 * CRYPTO_SHA256_SIZE + 1], char *error)
-{
-    struct packed_sum sum;
-    struct packed_reader *reader = packed_open(path, error);
-    if (!reader) {
-        return false;
-    }
-    char *chunk = mem_alloc(CHUNK_BYTES);
-    ssize_t n;
-    while ((n = packed_read(reader, chunk, CHUNK_BYTES, error)) > 0) {
-    }
-    bool done = n == 0 && packed_sum(reader, &sum);
-    packed_close(reader);
-    free(chunk);
-    if (done) {
-        crypto_hex(sum.sha256, sizeof(sum.sha256), ret_hex);
-    }
-    return done;
-}
-
 bool safe_put_sums(const char *backup, char *error)
 {
     char path[SAFE_PATH_SIZE], hex[2 * CRYPTO_SHA256_SIZE + 1], text[1024];
@@ -171,7 +157,7 @@ bool safe_put_sums(const char *backup, char *error)
             return fail(error, "%s: the path is too long", backup);
         }
         if (access(path, F_OK) == 0) {
-            if (!sum_file(path, hex, error)) {
+            if (!packed_sum_file(path, hex, error)) {
                 return false;
             }
             length += (size_t)snprintf(text + length, sizeof(text) - length, "%s  %s\n", hex, FILES[i]);
@@ -183,7 +169,8 @@ bool safe_put_sums(const char *backup, char *error)
 bool safe_check_sums(const char *backup, char *error)
 {
     char path[SAFE_PATH_SIZE], hex[2 * CRYPTO_SHA256_SIZE + 1];
-    size_t length, found = 0;
+    size_t length;
+    unsigned found = 0;
     char *sums = safe_path(path, backup, SAFE_SUMS) ? read_small(path, &length, error) : NULL;
     bool fine = sums != NULL;
     for (size_t i = 0; fine && i < ARRAY_SIZE(FILES); i++) {
@@ -193,14 +180,16 @@ bool safe_check_sums(const char *backup, char *error)
         if (!at || at - sums < 2 * CRYPTO_SHA256_SIZE) {
             continue;
         }
-        found++;
-        fine = safe_path(path, backup, FILES[i]) && sum_file(path, hex, error);
+        found |= 1U << i;
+        fine = safe_path(path, backup, FILES[i]) && packed_sum_file(path, hex, error);
         if (fine && strncmp(at - 2 * CRYPTO_SHA256_SIZE, hex, 2 * CRYPTO_SHA256_SIZE) != 0) {
             fine = fail(error, "%s: is not as it was written", path);
         }
     }
     free(sums);
-    return fine && (found >= 2 || fail(error, "%s: names too few files", path));
+    return fine &&
+           ((found & 5) == 5 ||
+            fail(error, "%s: names neither dump nor manifest, or only one of them", path)); /* FILES */
 }
 
 bool safe_get_manifest(const char *backup, struct json_object **ret_manifest, char *error)
@@ -221,28 +210,38 @@ bool safe_get_manifest(const char *backup, struct json_object **ret_manifest, ch
 bool safe_check_dump(const char *backup, const struct progress *progress, char *error)
 {
     static const char *const ARGV[] = {"pg_restore", "--file=/dev/null", NULL};
+    return safe_feed(backup, ARGV, NULL, progress, error);
+}
+
+bool safe_feed(const char *backup, const char *const *argv, const char *url, const struct progress *progress,
+               char *error)
+{
     char path[SAFE_PATH_SIZE];
     struct child child;
     struct packed_reader *reader = safe_path(path, backup, SAFE_DUMP) ? packed_open(path, error) : NULL;
     if (!reader) {
         return false;
     }
-    if (!child_start(&child, ARGV, NULL, true, false)) {
+    if (!child_start(&child, argv, url, true, false)) {
         packed_close(reader);
-        return fail(error, "%s: cannot be checked", path);
+        return fail(error, "%s: pg_restore cannot be started", path);
     }
     char *chunk = mem_alloc(CHUNK_BYTES);
     ssize_t n;
     bool taken = true;
     signal(SIGPIPE, SIG_IGN);
     while ((n = packed_read(reader, chunk, CHUNK_BYTES, error)) > 0) {
-        /* It may be content before the end; the sums have told that the rest is whole. */
+        /* It may be content before the end. */
         taken = taken && child_write(&child, chunk, (size_t)n);
         progress_tell(progress, packed_place(reader), packed_size(reader));
     }
     packed_close(reader);
     free(chunk);
-    return (child_finish(&child) || fail(error, "%s: pg_restore cannot read it", path)) && n == 0;
+    if (n < 0) {
+        child_stop(&child);
+        return false;
+    }
+    return child_finish(&child) || fail(error, "%s: pg_restore does not take it", path);
 }
 
 /* ---- the directory ---- */
@@ -253,10 +252,17 @@ static int is_backup(const struct dirent *entry)
            entry->d_name[8] == 'T' && entry->d_name[15] == 'Z';
 }
 
-bool safe_list(const char *directory, struct json_object **ret_names, char *error)
+static int is_partial(const struct dirent *entry)
+{
+    return strlen(entry->d_name) == 24 && strspn(entry->d_name, "0123456789TZ") == 16 &&
+           strcmp(entry->d_name + 16, ".partial") == 0;
+}
+
+static bool list(const char *directory, int (*filter)(const struct dirent *), struct json_object **ret_names,
+                 char *error)
 {
     struct dirent **entries;
-    int count = scandir(directory, &entries, is_backup, alphasort);
+    int count = scandir(directory, &entries, filter, alphasort);
     if (count < 0) {
         return fail(error, "%s: %s", directory, strerror(errno));
     }
@@ -268,4 +274,14 @@ bool safe_list(const char *directory, struct json_object **ret_names, char *erro
     free(entries);
     *ret_names = names;
     return true;
+}
+
+bool safe_list(const char *directory, struct json_object **ret_names, char *error)
+{
+    return list(directory, is_backup, ret_names, error);
+}
+
+bool safe_list_partial(const char *directory, struct json_object **ret_names, char *error)
+{
+    return list(directory, is_partial, ret_names, error);
 }

@@ -37,7 +37,7 @@ bool safe_read_passphrase(const char *path, struct safe_passphrase *ret_passphra
 /* Seal the settings file (NULL: none) and the master secret of `config` into the backup. */
 bool safe_put_settings(const char *backup, const char *config_path, const struct config *config,
                        const struct safe_passphrase *passphrase, char *error);
-/* Open them: an object with the texts settings and secret. */
+/* Open them: an object with the texts settings_hex and secret_hex. */
 bool safe_get_settings(const char *backup, const struct safe_passphrase *passphrase,
                        struct json_object **ret_settings, char *error);
 
@@ -45,12 +45,17 @@ bool safe_get_settings(const char *backup, const struct safe_passphrase *passphr
 bool safe_put_sums(const char *backup, char *error);
 /* Compare every file with it. */
 bool safe_check_sums(const char *backup, char *error);
-/* Read the manifest. */
+/* Read the manifest, which is whole: schema, rows and created_at are there. */
 bool safe_get_manifest(const char *backup, struct json_object **ret_manifest, char *error);
+/* Let a pg_restore read the dump. `url` is where it connects, or NULL. */
+bool safe_feed(const char *backup, const char *const *argv, const char *url, const struct progress *progress,
+               char *error);
 /* Let pg_restore read the whole dump, without doing anything with it. */
 bool safe_check_dump(const char *backup, const struct progress *progress, char *error);
 
 /* Names of the backups in a directory, the oldest first, as an array of texts. */
 bool safe_list(const char *directory, struct json_object **ret_names, char *error);
+/* The same of those that somebody began to make. */
+bool safe_list_partial(const char *directory, struct json_object **ret_names, char *error);
 
 #endif

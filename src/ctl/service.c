@@ -49,7 +49,11 @@ static int change(struct ctl *ctl, const char *action, const char *name)
                                               : service_renew(ctl->pg, name, &credentials);
     switch (e) {
     case ERR_OK:
-        return removes ? CTL_OK : show(ctl, &credentials);
+        if (removes) {
+            puts(ctl->json ? "{}" : "it is removed");
+            return CTL_OK;
+        }
+        return show(ctl, &credentials);
     case ERR_CONFLICT:
         fprintf(stderr, "tallygatectl: there is a service %s already\n", name);
         return CTL_FAILED;

@@ -23,6 +23,9 @@ static int look(const struct ctl *ctl, const char *directory)
     exposition_open(directory, pools);
     for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
         const struct metrics *pool = pools[i];
+        if (i == EXPOSITION_JOBD && !pool) {
+            continue; /* it may run on another host */
+        }
         struct json_object *item = json_object_new_object();
         int64_t workers = pool ? exposition_gauge(pool, offsetof(struct metrics_seat, ready)) : 0;
         well = well && workers > 0;

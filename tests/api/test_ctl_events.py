@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """tallygatectl events, partition: events in and out, archived and brought back, and what was counted of them."""
+import contextlib
 import csv
 import datetime
 import hashlib
@@ -11,10 +12,11 @@ import subprocess
 import pytest
 
 from env import consistency
+from env.wait import wait_for
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 # Each is of a kind that a format could spoil.
-TEXTS = ["plain", "=1+1", "ü ☃", 'a "quoted" one', "two\nlines", " spaces ", "back\\slash", "it's", "-", "﹫x", "a,b"]
+TEXTS = ["plain", "=1+1", "'=1+1", "''", "'plain", "ü ☃", 'a "quoted" one', "two\nlines", " spaces ", "back\\slash", "it's", "-", "﹫x", "a,b"]
 
 
 @pytest.fixture(scope="module")
@@ -112,13 +114,13 @@ def test_lines_that_are_not_valid_are_told_and_their_neighbours_recorded(stack, 
     good = events(2, 5)
     lines = [json.dumps(good[0]), "{", '"text"', '{"type":"a","value":"x","user_id":"u"}', "",
              json.dumps({**good[1], "workspace_id": 4711}), json.dumps({**good[1], "timestamp": "1960-01-01T00:00:00Z"}),
-             '{"type":"a","value":1,"user_id":"' + "u" * 300 + '"}', json.dumps({**good[1], "more": 1}), json.dumps(good[1])]
+             '{"type":"a","value":1,"user_id":"' + "u" * 300 + '"}', "x" * 3_000_000, json.dumps({**good[1], "more": 1}), json.dumps(good[1])]
     done = stack.ctl("--json", "events", "import", "--workspace", workspace, "-", given="\n".join(lines))
     assert done.returncode == 1
-    assert json.loads(done.stdout) == {"recorded": 2, "duplicates": 0, "rejected": 7}
+    assert json.loads(done.stdout) == {"recorded": 2, "duplicates": 0, "rejected": 8}
     assert [line.split(": ")[1:3] for line in done.stderr.splitlines()] == [
         ["line 2", "event"], ["line 3", "event"], ["line 4", "value"], ["line 6", "workspace_id"], ["line 7", "timestamp"],
-        ["line 8", "user_id"], ["line 9", "more"]]
+        ["line 8", "user_id"], ["line 9", "event"], ["line 10", "more"]]
 
 
 def test_a_table_that_is_none(stack):
@@ -128,6 +130,8 @@ def test_a_table_that_is_none(stack):
         return stack.ctl("events", "import", "--workspace", workspace, "--format", "csv", "-", given=text)
 
     assert "names a column 'colour'" in imported("id,colour\n1,red\n").stderr
+    assert "names the column id twice" in imported("id,type,id\n").stderr
+    assert imported('\ufeff"id",type,value,user_id\n9,a,2,u\n').returncode == 0
     assert "after line 1" in imported('id,type,value,user_id\n"1,a,2,u\n').stderr
     done = imported("id,type,value,user_id,metadata\n1,a,x,u,\n2,a,2,u,{}\n3,a,2,u,{},more\n4,a,2\n5,a,2,u,{\n")
     assert [line.split(": ")[1:3] for line in done.stderr.splitlines()] == [
@@ -204,13 +208,17 @@ def test_archived_dropped_and_brought_back(make_stack, tmp_path, archive_dir):
 
 
 def test_what_was_taken_out_is_dropped_by_the_next_attempt(make_stack, tmp_path, archive_dir):
-    """A disk that is full, say: nothing is lost, nothing is taken for a fault, and what comes late is kept."""
+    """As when a disk was full: nothing is lost, nothing is taken for a fault, and what comes late is kept."""
     stack = make_stack()
     user, workspace = new_workspace(stack)
     ctl(stack, "events", "import", "--workspace", workspace, write_ndjson(tmp_path / "e.ndjson", events(500, 130, 125)))
     ctl(stack, "partition", "keep")
     done = stack.ctl("events", "prune", "--before", day(70), "--dir", str(archive_dir / "nowhere"))
     assert done.returncode == 1 and "nowhere" in done.stderr
+    # A directory that is none is seen before anything is taken out.
+    [name] = [item["name"] for item in ctl(stack, "partition", "list")["items"] if item["next"] <= day(70)]
+    assert all(item["attached"] for item in ctl(stack, "partition", "list")["items"])
+    stack.postgres.query("SELECT detach_event_partition(%s)", name)
     [out] = [item for item in ctl(stack, "partition", "list")["items"] if not item["attached"]]
     assert ctl(stack, "events", "rebuild-rollups")["rows_mended"] == 0
     late = {"id": "late", "type": "api_call", "value": 1, "user_id": "u", "timestamp": out["first"]}
@@ -228,6 +236,73 @@ def test_only_our_own_archives_come_back_uncounted(stack, tmp_path):
     path = write_ndjson(tmp_path / "foreign.ndjson", [{"workspace_id": 1, **events(1, 3)[0]}])
     done = stack.ctl("events", "import", path)
     assert done.returncode == 1 and "has written no such archive" in done.stderr
+
+
+def test_an_archive_is_not_recorded_again(make_stack, tmp_path, archive_dir):
+    """Its events were counted, and their ids are forgotten after a while."""
+    stack = make_stack()
+    _, workspace = new_workspace(stack)
+    ctl(stack, "events", "import", "--workspace", workspace, write_ndjson(tmp_path / "e.ndjson", events(50, 130, 125)))
+    ctl(stack, "partition", "keep")
+    [item] = ctl(stack, "events", "prune", "--before", day(70), "--dir", str(archive_dir))["items"]
+    stack.postgres.query("DELETE FROM event_ids")
+    done = stack.ctl("events", "import", "--workspace", workspace, item["file"])
+    assert done.returncode == 1 and "import it without --workspace" in done.stderr
+    assert stack.postgres.value("SELECT sum(events) FROM rollup_day") == 50
+
+
+def test_archived_first_and_dropped_later(make_stack, tmp_path, archive_dir):
+    stack = make_stack()
+    _, workspace = new_workspace(stack)
+    ctl(stack, "events", "import", "--workspace", workspace, write_ndjson(tmp_path / "e.ndjson", events(50, 130, 125)))
+    ctl(stack, "partition", "keep")
+    [item] = ctl(stack, "events", "archive", "--before", day(70), "--dir", str(archive_dir))["items"]
+    done = stack.ctl("events", "import", item["file"])
+    assert done.returncode == 1 and "was never dropped" in done.stderr
+    ctl(stack, "events", "prune", "--before", day(70), "--without-archive")
+    assert ctl(stack, "events", "rebuild-rollups")["rows_mended"] == 0
+    assert ctl(stack, "events", "import", item["file"])["restored"] == 50
+    assert ctl(stack, "events", "check") == {"workspaces": 2, "days": 6, "rows_wrong": 0}
+    consistency.check(stack.postgres, workspace)
+
+
+def test_events_that_grow_in_an_archive_come_back(make_stack, tmp_path, archive_dir):
+    """A number of five characters may have three hundred digits as PostgreSQL writes it."""
+    stack = make_stack()
+    user, workspace = new_workspace(stack)
+    big = {"id": "big", "type": "x", "value": 1, "user_id": "u", "metadata": {"a": [json.loads("1e308")] * 2300}, "timestamp": day(130) + "T00:00:00Z"}
+    text = json.dumps(big).replace("1e+308", "1e308")
+    answer = user.client.request("POST", "/analytics/events", data=text, headers={"X-Workspace": workspace, "Content-Type": "application/json"})
+    assert answer.status == 201, answer.body
+    ctl(stack, "partition", "keep")
+    [item] = ctl(stack, "events", "prune", "--before", day(70), "--dir", str(archive_dir))["items"]
+    assert ctl(stack, "events", "import", item["file"]) == {"events": 1, "restored": 1}
+    assert stack.postgres.value("SELECT jsonb_array_length(metadata->'a') FROM events") == 2300
+
+
+def test_a_prune_beside_another_drops_nothing_new(make_stack, tmp_path, archive_dir):
+    """The slower one finds a partition that was made anew, for events that came late, and leaves it."""
+    stack = make_stack()
+    user, workspace = new_workspace(stack)
+    first = day(150)
+    partition = f"events_{first[:7].replace('-', '_')}"
+    stack.postgres.query("SELECT ensure_event_partition(%s::date, 'month')", first)
+    # So many that writing them takes a while.
+    stack.postgres.query("INSERT INTO events (workspace_id, occurred_at, id, type, value, user_id) "
+                         "SELECT %s, %s::date + n * interval '1 microsecond', n::text, 'x', 1, 'u' FROM generate_series(1, 300000) n", workspace, first)
+    slow = subprocess.Popen(stack.ctl_command("events", "prune", "--before", day(70), "--dir", str(archive_dir)), stderr=subprocess.PIPE, text=True)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tallygatectl' AND wait_event_type = 'Lock' AND query LIKE '%LOCK TABLE%'"
+    with contextlib.closing(stack.postgres.connect()) as holder, holder.cursor() as cursor:
+        holder.autocommit = False
+        wait_for(lambda: stack.postgres.value("SELECT count(*) FROM event_partitions WHERE NOT attached"), 30, "it to be taken out")
+        cursor.execute(f"LOCK TABLE {partition} IN ACCESS SHARE MODE")
+        wait_for(lambda: stack.postgres.value(waiting), 60, "the drop to wait")
+        cursor.execute(f"ALTER TABLE {partition} RENAME TO gone")
+        cursor.execute(f"CREATE TABLE {partition} PARTITION OF events FOR VALUES FROM ('{first[:7]}-01') TO (date '{first[:7]}-01' + interval '1 month')")
+        holder.commit()
+    error = slow.communicate(timeout=60)[1]
+    assert slow.returncode == 1 and "somebody else was at it as well" in error, error
+    assert stack.postgres.value("SELECT count(*) FROM event_partitions WHERE name = %s AND attached", partition) == 1
 
 
 def test_retention_by_the_settings(make_stack, tmp_path, archive_dir):

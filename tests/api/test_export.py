@@ -50,7 +50,7 @@ def read_csv(answer):
 
 
 def guarded(text):
-    return "'" + text if text[0] in "=+-@\t\r\n＝＋－＠﹦﹢﹣﹫" else text
+    return "'" + text if text[0] in "'=+-@\t\r\n＝＋－＠﹦﹢﹣﹫" else text
 
 
 def oldest_first(rows):

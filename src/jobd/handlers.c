@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "jobd/handlers.h"
+
+#include <stdio.h>
+
+#include "analytics/upkeep.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "identity/account.h"
+#include "identity/keyring.h"
+
+enum { PIECE_ROWS = 5000 };
+
+/* Nothing: what the queue itself costs. */
+static enum err do_nothing(struct job *job)
+{
+    (void)job;
+    return ERR_OK;
+}
+
+/* Erase what closed workspaces left, in pieces. */
+static enum err purge_workspaces(struct job *job)
+{
+    int64_t total = 0, erased = 1;
+    enum err e = ERR_OK;
+    while (!e && erased && !job_should_stop(job)) {
+        e = account_purge_closed(job->pg, PIECE_ROWS, &erased);
+        total += erased;
+        job_progress(job, total, 0);
+    }
+    return e;
+}
+
+/* Partitions of the events ahead, and days of the jobs that are done. */
+static enum err make_partitions(struct job *job)
+{
+    static const struct pg_statement KEEP = {"jobs_keep_days", "SELECT keep_job_days($1::int)"};
+    struct pg_params params = {0};
+    int64_t made;
+    pg_int(&params, job->config->jobs_keep_days);
+    enum err e = upkeep_make(job->config, job->pg, &made);
+    return e ? e : pg_query(job->pg, &KEEP, &params, NULL);
+}
+
+/* Bring in another key when the one that signs is as old as keys_rotate_days says. */
+static enum err check_keys(struct job *job)
+{
+    enum { PUBLISHED_BEFORE_S = 900 };
+    static const struct pg_statement NEWEST = {
+        "keys_newest",
+        "SELECT coalesce(extract(epoch FROM now() - max(active_from)), 0)::bigint FROM signing_keys"};
+    PG_RESULT_AUTO row = NULL;
+    struct keyring_key key;
+    if (!job->config->keys_rotate_days) {
+        return ERR_OK;
+    }
+    enum err e = pg_query(job->pg, &NEWEST, NULL, &row);
+    if (e || pg_get_int(row, 0, 0) < job->config->keys_rotate_days * 86400) {
+        return e;
+    }
+    e = keyring_rotate(job->config, job->pg, PUBLISHED_BEFORE_S, &key);
+    crypto_wipe(&key, sizeof(key));
+    return e == ERR_CONFLICT ? ERR_OK : e; /* one waits already */
+}
+
+enum { SOFT_S = 25 * 60, HARD_S = 30 * 60, ATTEMPTS = 8, BACKOFF_S = 5, BACKOFF_MAX_S = 3600 };
+
+/* clang-format off */
+const struct job_type JOB_TYPES[] = {
+    /* name, concurrency, attempts; handler, limits, backoff */
+    {{"keys.check", 1, ATTEMPTS}, check_keys, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+    {{"nothing", QUEUE_NO_LIMIT, ATTEMPTS}, do_nothing, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+    {{"partitions.make", 1, ATTEMPTS}, make_partitions, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+    {{"workspaces.purge", 1, ATTEMPTS}, purge_workspaces, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+};
+const size_t JOB_TYPES_COUNT = ARRAY_SIZE(JOB_TYPES);
+
+const struct schedule SCHEDULES[] = {
+    {"keys", "17 3 * * *", "UTC", "keys.check"},
+    {"partitions", "30 * * * *", "UTC", "partitions.make"},
+    {"purge", "0 2 * * *", "UTC", "workspaces.purge"},
+};
+const size_t SCHEDULES_COUNT = ARRAY_SIZE(SCHEDULES);
+/* clang-format on */

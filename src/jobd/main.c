@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tallygate-jobd: what must happen without a request. Any number of these processes may run, on any host; the
+ * database says who does what (work/queue.h). SIGTERM lets running jobs end; SIGHUP does as well, and then
+ * starts anew from the binary on disk, in the same process.
+ */
+#include <getopt.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "jobd/handlers.h"
+#include "store/migrate.h"
+
+enum { EXIT_USAGE = 2, WATCHDOG_EVERY_US = 5000000 };
+
+struct jobd {
+    const struct config *config;
+    struct metrics *metrics;
+    bool installed; /* the schedules are in the database */
+    bool fits;      /* and the schema is one that we know */
+    int64_t watchdog_at_us;
+};
+
+static int usage(FILE *out)
+{
+    fputs("usage: tallygate-jobd [--config FILE] [--metrics FILE]\n"
+          "       tallygate-jobd --list-types | --version\n"
+          "Runs background jobs; see tallygate-jobd(8).\n",
+          out);
+    return out == stdout ? 0 : EXIT_USAGE;
+}
+
+/* ---- what the runner asks ---- */
+
+static void tick(struct pg *pg, void *argument)
+{
+    struct jobd *jobd = argument;
+    int version = 0;
+    if (!jobd->fits) {
+        jobd->fits = migrate_current(pg, &version) == ERR_OK && version >= migrate_required();
+    }
+    if (jobd->fits && !jobd->installed) {
+        jobd->installed = schedule_install(pg, SCHEDULES, SCHEDULES_COUNT) == ERR_OK;
+    }
+    if (jobd->installed) {
+        (void)schedule_run(pg);
+    }
+    sd_notify(0, "WATCHDOG=1");
+}
+
+/* Counted as answers are: a row for each type, and under a status. */
+static void count(size_t type, enum job_outcome outcome, int64_t duration_us, void *argument)
+{
+    static const int STATUSES[] = {[JOB_DONE] = 200, [JOB_RETRIED] = 503, [JOB_DEAD] = 500};
+    struct jobd *jobd = argument;
+    metrics_count_request(jobd->metrics, (ptrdiff_t)type, STATUSES[outcome], duration_us);
+}
+
+/* ---- signals ---- */
+
+struct signals {
+    int stop_event;
+    _Atomic int number; /* that came */
+};
+
+static void *wait_for_signal(void *argument)
+{
+    struct signals *signals = argument;
+    sigset_t set;
+    int number;
+    uint64_t one = 1;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    while (sigwait(&set, &number) != 0) {
+    }
+    atomic_store(&signals->number, number);
+    ssize_t written = write(signals->stop_event, &one, sizeof(one));
+    (void)written;
+    return NULL;
+}
+
+static struct metrics *map_metrics(const char *path)
+{
+    const char *names[METRICS_ROUTES];
+    char texts[METRICS_ROUTES][METRICS_NAME_SIZE];
+    int fd;
+    for (size_t i = 0; i < JOB_TYPES_COUNT; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "JOB %s", JOB_TYPES[i].queue.name);
+        names[i] = texts[i];
+    }
+    return metrics_map(-1, path, names, JOB_TYPES_COUNT, &fd);
+}
+
+static int run(const struct config *config, const char *metrics_path, char **argv)
+{
+    char program[PATH_MAX];
+    struct jobd jobd = {.config = config, .metrics = map_metrics(metrics_path)};
+    struct signals signals = {.stop_event = eventfd(0, EFD_CLOEXEC)};
+    sigset_t all;
+    pthread_t waiter;
+    ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (!jobd.metrics || signals.stop_event < 0 || length < 0) {
+        log_error("the process cannot start");
+        return 1;
+    }
+    program[length] = '\0';
+    metrics_sit_down(jobd.metrics);
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    if (pthread_create(&waiter, NULL, wait_for_signal, &signals) != 0) {
+        log_error("a thread cannot be started");
+        return 1;
+    }
+    const struct pg_options pg_options = {
+        .url = config->database_url,
+        .application_name = "tallygate-jobd",
+        .connect_timeout_s = config->database_connect_timeout_s,
+        .statement_timeout_ms = config->jobs_statement_timeout_s * 1000,
+    };
+    const struct runner_options options = {.config = config,
+                                           .pg_options = &pg_options,
+                                           .types = JOB_TYPES,
+                                           .types_count = JOB_TYPES_COUNT,
+                                           .threads = (int)config->jobs_threads,
+                                           .stop_event = signals.stop_event,
+                                           .drain_s = config->drain_s,
+                                           .tick = tick,
+                                           .count = count,
+                                           .argument = &jobd};
+    atomic_store(&metrics_seat()->ready, 1);
+    log_info("running jobs in %lld threads", (long long)config->jobs_threads);
+    sd_notify(0, "READY=1");
+    bool well = runner_run(&options);
+    atomic_store(&metrics_seat()->ready, 0);
+    pthread_join(waiter, NULL);
+    close(signals.stop_event);
+    metrics_clear_seat(jobd.metrics, getpid());
+    if (well && atomic_load(&signals.number) == SIGHUP) {
+        log_info("starting anew");
+        sd_notify(0, "RELOADING=1");
+        /* The signal mask goes over exec, and must not. */
+        pthread_sigmask(SIG_UNBLOCK, &all, NULL);
+        execv(program, argv);
+        log_error("%s: cannot be started", program);
+        return 1;
+    }
+    log_info("stopped");
+    return well ? 0 : 1;
+}
+
+static bool read_settings(const char *path, struct config *config)
+{
+    char error[CONFIG_ERROR_SIZE];
+    const char *reason;
+    if (!config_load(config, path, error) || !config_load_secret(config, error)) {
+        fprintf(stderr, "tallygate-jobd: %s\n", error);
+        return false;
+    }
+    if (!pg_url_valid(config->database_url, &reason)) {
+        fprintf(stderr, "tallygate-jobd: database_url: %s\n", reason);
+        return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option OPTIONS[] = {
+        {"config", required_argument, NULL, 'c'}, {"metrics", required_argument, NULL, 'm'},
+        {"list-types", no_argument, NULL, 'l'},   {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    const char *config_path = NULL, *metrics_path = NULL;
+    struct config config = {0};
+    int option;
+    while ((option = getopt_long(argc, argv, "c:m:hV", OPTIONS, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            config_path = optarg;
+            break;
+        case 'm':
+            metrics_path = optarg;
+            break;
+        case 'l':
+            for (size_t i = 0; i < JOB_TYPES_COUNT; i++) {
+                puts(JOB_TYPES[i].queue.name);
+            }
+            return 0;
+        case 'V':
+            puts("tallygate-jobd " PACKAGE_VERSION);
+            return 0;
+        case 'h':
+            return usage(stdout);
+        default:
+            return usage(stderr);
+        }
+    }
+    if (optind != argc) {
+        return usage(stderr);
+    }
+    if (!read_settings(config_path, &config)) {
+        config_free(&config);
+        return 1;
+    }
+    log_setup("tallygate-jobd", NULL, (enum log_level)config.log_level);
+#ifndef __SANITIZE_ADDRESS__
+    prctl(PR_SET_DUMPABLE, 0); /* the memory holds the master secret */
+#endif
+    int code = run(&config, metrics_path, argv);
+    config_free(&config);
+    return code;
+}

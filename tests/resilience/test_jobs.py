@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tallygate-jobd: jobs run, once where nothing fails, at least once whatever does; and what is due by the calendar is."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from env.database import new_database
+from env.wait import BUILD, wait_for
+
+
+class Jobd:
+    """One process of a database's own."""
+
+    def __init__(self, database, folder, **settings):
+        self.database = database
+        self.stack = database.stack
+        self.folder = folder
+        self.config = folder / "tallygate.conf"
+        text = {"database_url": database.url, "secret_key_file": f"{self.stack.dir}/etc/secret.key", "drain_s": 5, **settings}
+        self.config.write_text("".join(f"{key} = {value}\n" for key, value in text.items()))
+        self.processes = []
+
+    def start(self):
+        log = open(self.folder / f"jobd-{len(self.processes)}.log", "ab")
+        process = subprocess.Popen([str(BUILD / "tallygate-jobd"), "--config", str(self.config), "--metrics", str(self.folder / "jobd.metrics")],
+                                   stderr=log, stdin=subprocess.DEVNULL)
+        log.close()
+        self.processes.append(process)
+        wait_for(lambda: process.poll() is not None or self.database.value("SELECT count(*) FROM job_runners WHERE pid = %s", process.pid), 30,
+                 "it to live")
+        assert process.poll() is None, self.log()
+        return process
+
+    def log(self):
+        return "".join(path.read_text() for path in sorted(self.folder.glob("jobd-*.log")))
+
+    def stop(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        codes = [process.wait(60) for process in self.processes]
+        assert set(codes) <= {0, -signal.SIGKILL, 1}, (codes, self.log())
+        assert "Sanitizer" not in self.log() and "runtime error" not in self.log(), self.log()
+
+    def ctl(self, *arguments, code=0):
+        done = self.stack.ctl("--json", "jobs", *arguments, config=self.config)
+        assert done.returncode == code, done
+        return json.loads(done.stdout) if done.stdout.startswith("{") else done
+
+    def put(self, count=1, type="nothing", *options):
+        return self.ctl("put", type, "--count", str(count), *options)
+
+    def count(self, where="true", table="jobs"):
+        return self.database.value(f"SELECT count(*) FROM {table} WHERE {where}")
+
+
+@pytest.fixture
+def jobd(stack, tmp_path):
+    with new_database(stack) as database:
+        made = Jobd(database, tmp_path)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def all_done(jobd, count, type="nothing", deadline_s=60):
+    wait_for(lambda: jobd.count(f"type = '{type}'") == 0, deadline_s, "all to be done")
+    assert jobd.database.value("SELECT count(*) FROM jobs_done WHERE type = %s", type) == count
+    assert jobd.database.value("SELECT count(DISTINCT id) FROM jobs_done WHERE type = %s", type) == count
+
+
+def test_jobs_run_once(jobd):
+    jobd.put(3000)
+    jobd.start()
+    jobd.start()
+    all_done(jobd, 3000)
+    assert jobd.database.value("SELECT count(*) FROM jobs_done WHERE type = 'nothing' AND attempts <> 1") == 0
+    shown = jobd.ctl("list", "--state", "done", "--type", "nothing", "--limit", "5")["items"]
+    assert len(shown) == 5 and jobd.ctl("show", str(shown[0]["id"])) == shown[0]
+    metrics = jobd.stack.ctl("metrics", "show", "--sockets", str(jobd.folder)).stdout
+    [line] = [line for line in metrics.splitlines() if line.startswith('background_jobs_total{service="jobd",job_type="nothing",status="done"}')]
+    assert float(line.split()[-1]) == 3000
+
+
+def test_the_first_by_priority_come_first(jobd):
+    for priority in (2, 1, 0):
+        jobd.put(200, "nothing", "--priority", str(priority))
+    jobd.config.write_text(jobd.config.read_text() + "jobs_threads = 1\n")
+    jobd.start()
+    all_done(jobd, 600)
+    order = [row[0] for row in jobd.database.query("SELECT id FROM jobs_done WHERE type = 'nothing' ORDER BY started_at, id")]
+    # Whole turns, each of which takes the first ones; the ids grow as the priority falls.
+    first = jobd.database.query("SELECT min(started_at), max(started_at) FROM jobs_done WHERE type = 'nothing' AND id > 400")
+    last = jobd.database.query("SELECT min(started_at) FROM jobs_done WHERE type = 'nothing' AND id <= 200")
+    assert len(order) == 600 and first[0][1] <= last[0][0]
+
+
+def test_what_a_lost_process_held_runs_elsewhere(jobd):
+    """Jobs that its runner took, and never ended, are done by another within 15 seconds."""
+    victim = jobd.start()
+    runner = jobd.database.value("SELECT id FROM job_runners WHERE pid = %s", victim.pid)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    jobd.database.query("INSERT INTO jobs (type, state, runner, attempts, started_at) SELECT 'nothing', 'running', %s, 1, now() FROM generate_series(1, 50)",
+                        runner)
+    killed_at = time.monotonic()
+    jobd.start()
+    all_done(jobd, 50, deadline_s=15)
+    assert time.monotonic() - killed_at < 15
+    assert jobd.database.value("SELECT min(attempts) FROM jobs_done WHERE type = 'nothing'") == 2
+    assert "jobs of processes that are gone wait again" in jobd.log()
+
+
+def test_what_fails_waits_and_is_dead_in_the_end(jobd):
+    """A job of a type that is known, whose table is gone."""
+    jobd.start()
+    jobd.database.query("ALTER FUNCTION keep_job_days(int) RENAME TO gone")
+    jobd.put(1, "partitions.make")
+    wait_for(lambda: jobd.count("type = 'partitions.make' AND state = 'waiting' AND attempts = 1 AND error IS NOT NULL"), 30, "its first failure")
+    [row] = jobd.database.query("SELECT extract(epoch FROM run_at - now())::int, error FROM jobs WHERE type = 'partitions.make'")
+    assert 0 <= row[0] <= 8 and row[1] == "Internal error"
+    jobd.database.query("UPDATE jobs SET attempts = 7, run_at = now() WHERE type = 'partitions.make'")
+    wait_for(lambda: jobd.count("type = 'partitions.make' AND state = 'dead' AND attempts = 8"), 30, "its end")
+    [dead] = jobd.ctl("list", "--state", "dead")["items"]
+    jobd.database.query("ALTER FUNCTION gone(int) RENAME TO keep_job_days")
+    assert jobd.ctl("retry", str(dead["id"]))["state"] == "waiting"
+    wait_for(lambda: jobd.count(f"id = {dead['id']}", "jobs_done"), 30, "it to be done")
+    jobd.ctl("retry", str(dead["id"]), code=3)
+    jobd.ctl("show", "4711", code=3)
+
+
+def test_a_job_of_a_type_that_nobody_knows_waits(jobd):
+    jobd.start()
+    jobd.put(1, "unheard.of")
+    jobd.put(10)
+    all_done(jobd, 10)
+    [item] = jobd.ctl("list", "--type", "unheard.of")["items"]
+    assert item["state"] == "waiting"
+    assert jobd.ctl("discard", str(item["id"]))["id"] == item["id"]
+    assert jobd.count("type = 'unheard.of'") == 0
+
+
+def test_one_of_a_kind_at_once(jobd):
+    """purge has a concurrency of one, over all processes."""
+    jobd.put(30, "workspaces.purge")
+    jobd.start()
+    jobd.start()
+    most = 0
+    while jobd.count("type = 'workspaces.purge'"):
+        most = max(most, jobd.count("type = 'workspaces.purge' AND state = 'running'"))
+    assert most <= 1
+    all_done(jobd, 30, "workspaces.purge")
+
+
+def test_a_key_is_there_once(jobd):
+    """What waits or runs under it keeps others out; what is dead does not."""
+    for state in ("waiting", "running", "dead"):
+        jobd.database.query("DELETE FROM jobs")
+        jobd.database.query("INSERT INTO jobs (type, unique_key, state) VALUES ('x', 'k', %s)", state)
+        jobd.database.query("INSERT INTO jobs (type, unique_key) VALUES ('x', 'k') ON CONFLICT DO NOTHING")
+        assert jobd.count() == (2 if state == "dead" else 1)
+
+
+def test_stopping_gives_back_what_it_holds(jobd):
+    """SIGTERM: nothing is lost, and nothing counts as a failure."""
+    jobd.put(20000)
+    process = jobd.start()
+    wait_for(lambda: jobd.count("true", "jobs_done") > 0, 30, "the first")
+    process.terminate()
+    assert process.wait(30) == 0
+    assert jobd.count("state = 'running'") == 0
+    left = jobd.count("type = 'nothing'")
+    assert left + jobd.database.value("SELECT count(*) FROM jobs_done WHERE type = 'nothing'") == 20000
+    assert jobd.count("type = 'nothing' AND attempts > 0") == 0
+    assert jobd.database.value("SELECT count(*) FROM job_runners") == 0
+
+
+def test_a_reload_starts_anew_in_the_same_process(jobd):
+    process = jobd.start()
+    runner = jobd.database.value("SELECT id FROM job_runners")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM job_runners WHERE pid = %s AND id <> %s", process.pid, runner), 30, "another life")
+    jobd.put(100)
+    all_done(jobd, 100)
+
+
+def test_killed_processes_and_connections_lose_nothing(jobd):
+    """Under load: connections cut at random, processes killed. Each job is done, and is there once."""
+    jobd.put(8000)
+    processes = [jobd.start(), jobd.start()]
+    for round in range(6):
+        jobd.put(500)
+        jobd.database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tallygate-jobd'")
+        time.sleep(0.3)
+        victim = processes[round % 2]
+        victim.kill()
+        victim.wait()
+        processes[round % 2] = jobd.start()
+    all_done(jobd, 11000, deadline_s=90)
+    assert jobd.count("state = 'running'") == 0
+
+
+def test_postgresql_away_for_a_while(make_stack, tmp_path):
+    """It is waited for, and all goes on."""
+    stack = make_stack()
+    with new_database(stack) as database:
+        jobd = Jobd(database, tmp_path)
+        try:
+            process = jobd.start()
+            stack.postgres.stop(signal.SIGINT)
+            time.sleep(1)
+            assert process.poll() is None
+            stack.up()
+            jobd.put(50)
+            all_done(jobd, 50)
+        finally:
+            jobd.stop()
+
+
+# ---- the calendar ----
+
+def test_what_is_due_is_put_in_once(jobd):
+    jobd.start()
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM schedules WHERE next_at > now()") >= 3, 30, "the schedules")
+    # Nobody looked for a day: it is made up once, also by two processes.
+    jobd.database.query("UPDATE schedules SET next_at = now() - interval '1 day' WHERE name = 'purge'")
+    jobd.start()
+    wait_for(lambda: jobd.count("type = 'workspaces.purge'", "jobs_done"), 30, "the purge")
+    [item] = [item for item in jobd.ctl("schedules")["items"] if item["name"] == "purge"]
+    assert item["last_job_id"] and item["next_at"].endswith("T02:00:00Z")
+    time.sleep(2.5)  # two more rounds of both find nothing
+    assert jobd.count("type = 'workspaces.purge'", "jobs_done") == 1
+
+
+@pytest.mark.parametrize("timezone, cron, expected", [
+    ("UTC", "0 2 * * *", "02:00"), ("Asia/Kolkata", "0 2 * * *", "20:30"), ("America/New_York", "30 12 * * *", None),
+])
+def test_each_zone_has_its_own_clock(jobd, timezone, cron, expected):
+    jobd.start()
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM schedules WHERE next_at > now()") >= 3, 30, "the schedules")
+    jobd.database.query("UPDATE schedules SET timezone = %s, cron = %s, next_at = NULL WHERE name = 'keys'", timezone, cron)
+    wait_for(lambda: jobd.database.value("SELECT next_at FROM schedules WHERE name = 'keys'"), 30, "the next time")
+    local, utc = jobd.database.query("SELECT to_char(next_at AT TIME ZONE timezone, 'HH24:MI'), to_char(next_at AT TIME ZONE 'UTC', 'HH24:MI') "
+                                     "FROM schedules WHERE name = 'keys'")[0]
+    assert local == f"{int(cron.split()[1]):02}:{int(cron.split()[0]):02}" and expected in (None, utc)
+
+
+def test_a_schedule_that_is_none_is_told(jobd):
+    jobd.start()
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM schedules WHERE next_at > now()") >= 3, 30, "the schedules")
+    jobd.database.query("UPDATE schedules SET cron = '61 * * * *', next_at = NULL WHERE name = 'keys'")
+    wait_for(lambda: "schedule keys: the minute is not one" in jobd.log(), 30, "the line")
+
+
+def test_an_old_key_gets_a_successor(jobd):
+    """keys.check, by the age of the one that signs."""
+    jobd.config.write_text(jobd.config.read_text() + "keys_rotate_days = 30\n")
+    assert jobd.stack.ctl("keys", "rotate", config=jobd.config).returncode == 0
+    jobd.database.query("UPDATE signing_keys SET active_from = now() - interval '29 days'")
+    jobd.start()
+    jobd.put(1, "keys.check")
+    wait_for(lambda: jobd.count("type = 'keys.check'", "jobs_done") == 1, 30, "the check")
+    assert jobd.database.value("SELECT count(*) FROM signing_keys WHERE active_from > now()") == 0
+    jobd.database.query("UPDATE signing_keys SET active_from = now() - interval '31 days'")
+    jobd.put(1, "keys.check")
+    wait_for(lambda: jobd.count("type = 'keys.check'", "jobs_done") == 2, 30, "the check")
+    assert jobd.database.value("SELECT count(*) FROM signing_keys WHERE active_from > now()") == 1
+
+
+def test_days_of_done_jobs_go(jobd):
+    database = jobd.database
+    database.query("CREATE TABLE jobs_done_20200101 PARTITION OF jobs_done FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")
+    database.query("INSERT INTO jobs_done (id, type, payload, attempts, created_at, started_at, finished_at) VALUES (1, 'x', '{}', 1, now(), now(), '2020-01-01')")
+    assert database.value("SELECT keep_job_days(7)") == 1
+    assert database.value("SELECT to_regclass('jobs_done_20200101')") is None
+    assert database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'jobs_done'::regclass") == 3
+
+
+@pytest.mark.parametrize("arguments", [("list", "--state", "odd"), ("list", "--limit", "0"), ("show", "x"), ("put",), ("put", "a", "--count", "0"),
+                                       ("put", "a", "--payload", "[]"), ("put", "a", "--priority", "3"), ("schedules", "x"), ("eat",)])
+def test_wrong_usage(jobd, arguments):
+    done = jobd.stack.ctl("jobs", *arguments, config=jobd.config)
+    assert done.returncode == 2 and done.stderr

@@ -22,7 +22,8 @@ enum {
     LIVE_EVERY_MS = 3000,
     QUEUED_LIMIT_MS = 2000,
     PROGRESS_EVERY_MS = 1000,
-    RETRY_MS = 250, /* with a database that is away */
+    TAKE_BEFORE_US = 2000000, /* the end of its life a process takes no more */
+    RETRY_MS = 250,           /* with a database that is away */
 };
 
 enum place { FREE, QUEUED, RUNNING, ENDED };
@@ -44,6 +45,8 @@ struct runner {
     char id[UUID_TEXT_SIZE];
     atomic_bool stopping;
     atomic_bool ended; /* all jobs have */
+    _Atomic int64_t
+        lives_until_us; /* monotonic, by the database's word: others take what it holds after that */
 
     pthread_mutex_t lock;
     pthread_cond_t queued; /* for those who run */
@@ -134,7 +137,11 @@ static void *run_heart(void *argument)
     struct runner *runner = argument;
     struct pg *pg = pg_new(runner->options->pg_options);
     while (!atomic_load(&runner->ended)) {
+        int64_t now_us = clock_monotonic_us();
         enum err e = queue_live(runner->id, pg, runner->options->threads);
+        if (!e) {
+            atomic_store(&runner->lives_until_us, now_us + QUEUE_LEASE_S * USEC_PER_SEC);
+        }
         int64_t until_us = clock_monotonic_us() + (e ? RETRY_MS : LIVE_EVERY_MS) * 1000;
         while (!atomic_load(&runner->ended) && clock_monotonic_us() < until_us) {
             struct timespec pause = {.tv_nsec = 50 * 1000000L};
@@ -285,7 +292,8 @@ static size_t room(const struct runner *runner, const struct leading *leading)
     size_t threads = (size_t)runner->options->threads;
     size_t holds = runner->in_hand - leading->ends_count; /* those go in the same turn */
     wanted = wanted < threads ? threads : wanted > QUEUE_TAKE_MAX ? QUEUE_TAKE_MAX : wanted;
-    return atomic_load(&runner->stopping) || holds >= wanted ? 0 : wanted - holds;
+    bool lives = atomic_load(&runner->lives_until_us) > clock_monotonic_us() + TAKE_BEFORE_US;
+    return atomic_load(&runner->stopping) || !lives || holds >= wanted ? 0 : wanted - holds;
 }
 
 /* A handler that does not end cannot be ended alone. Its job is told to have failed, and the process goes. */

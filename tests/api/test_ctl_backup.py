@@ -53,7 +53,7 @@ def fill(stack):
 def rows(stack, database):
     tables = [name for name, in stack.postgres.query(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition "
-        "AND relname NOT IN ('installation', 'signing_keys', 'audit_log') ORDER BY 1", database=database)]
+        "AND relname NOT IN ('installation', 'signing_keys', 'audit_log', 'outbox') ORDER BY 1", database=database)]
     return {name: stack.postgres.value(f"SELECT md5(coalesce(string_agg(t::text, '' ORDER BY t::text), '')) FROM {name} t", database=database)
             for name in tables}
 

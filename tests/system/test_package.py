@@ -39,7 +39,7 @@ def test_installing(machine, packages):
 def test_what_the_units_may_do(machine):
     """Judged by systemd itself, on what is loaded."""
     for name in (*map(unit, POOLS), "tallygate-metrics.service", "tallygate-purge.service", "tallygate-backup.service",
-                 "tallygate-partitions.service"):
+                 "tallygate-partitions.service", "tallygate-jobd.service"):
         told = machine.out("systemd-analyze", "security", "--no-pager", name, check=False)
         level = float(told.rpartition("exposure level for")[2].split(":")[1].split()[0])
         assert level <= 1.5, told
@@ -77,13 +77,14 @@ def test_reloading_under_load(machine, token):
     kept(machine, told)
 
 
-@pytest.mark.parametrize("victim", ["worker", "master", "postgres", "redis"])
+@pytest.mark.parametrize("victim", ["worker", "master", "postgres", "redis", "jobd"])
 def test_killed_under_load(machine, token, victim):
     master = machine.pid(unit("ingest"))
     target = {"worker": lambda: machine.children(master)[0],
               "master": lambda: master,
               "postgres": lambda: int(machine.file("/var/lib/postgresql/15/main/postmaster.pid").read_text().split()[0]),
-              "redis": lambda: machine.pid("redis-server.service")}[victim]()
+              "redis": lambda: machine.pid("redis-server.service"),
+              "jobd": lambda: machine.pid("tallygate-jobd.service")}[victim]()
     with load(machine, token) as told:
         time.sleep(1)
         machine.run("kill", "-9", str(target))
@@ -94,13 +95,18 @@ def test_killed_under_load(machine, token, victim):
         count = int(machine.sql("SELECT count(*) FROM event_ids"))
         wait_for(lambda: int(machine.sql("SELECT count(*) FROM event_ids")) > count, what="events again")
     kept(machine, told)
-    if victim == "redis":
+    if victim in ("redis", "jobd"):
         assert told["failed"] == []
+    wait_for(lambda: machine.state("tallygate-jobd.service") == "active", what="jobs to be run")
 
 
 def test_what_timers_do_at_night(machine):
     """By the units, as the users and within the limits that these set."""
     machine.run("sh", "-c", "umask 077; openssl rand -base64 24 >/etc/tallygate/backup.passphrase")
+    # Jobs run, as the pools' user.
+    machine.run("tallygatectl", "jobs", "put", "workspaces.purge")
+    wait_for(lambda: machine.sql("SELECT count(*) FROM jobs_done WHERE type = 'workspaces.purge'") == "1", what="the job")
+    assert 'background_jobs_total{service="jobd",job_type="workspaces.purge",status="done"} 1' in machine.out("tallygatectl", "metrics", "show")
     for name in ("backup", "partitions", "purge"):
         assert machine.state(f"tallygate-{name}.timer") == "active"
         machine.run("systemctl", "start", f"tallygate-{name}.service")
@@ -182,6 +188,7 @@ def test_rebooting(machine, token):
 def test_upgrade_and_downgrade_under_load(machine, token, packages, to):
     """Also back to a package that knows less of the schema than there is: the data stay, and it serves on them."""
     masters = {pool: machine.pid(unit(pool)) for pool in POOLS}
+    jobd = machine.pid("tallygate-jobd.service")
     workers = {pool: set(machine.children(masters[pool])) for pool in POOLS}
     schema = int(machine.sql("SELECT max(version) FROM schema_migrations"))
     with load(machine, token) as told:
@@ -195,6 +202,7 @@ def test_upgrade_and_downgrade_under_load(machine, token, packages, to):
     assert told["failed"] == []
     kept(machine, told)
     assert {pool: machine.pid(unit(pool)) for pool in POOLS} == masters
+    assert machine.pid("tallygate-jobd.service") == jobd
     assert machine.out("dpkg-query", "-W", "-f", "${Version}", "tallygate") == packages[to].name.split("_")[1]
     assert healthy(machine)
 
@@ -204,6 +212,7 @@ def test_removing_keeps_the_data(machine, packages):
     secret = machine.file("/etc/tallygate/secret.key").read_bytes()
     machine.run("dpkg", "-r", "tallygate")
     assert not [pool for pool in POOLS if machine.state(unit(pool)) == "active"]
+    assert machine.state("tallygate-jobd.service") != "active"
     assert machine.sql("SELECT count(*) FROM events") == events
     assert machine.file("/etc/tallygate/secret.key").read_bytes() == secret
     install(machine, packages["this"])

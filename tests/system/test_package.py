@@ -55,7 +55,7 @@ def test_the_site(machine):
     machine.run("tallygatectl", "setup", ADMINISTRATOR, input=f"{PASSWORD}\n")
     told = json.loads(machine.run("tallygatectl", "--json", "doctor").stdout)["items"]
     assert [item for item in told if item["state"] == "fault"] == []
-    assert machine.run("tallygatectl", "status").stdout.count("serves") == 3
+    assert machine.run("tallygatectl", "status").stdout.count("serves") == 4
     text = machine.out("curl", "-sS", "http://127.0.0.1:9464/metrics")
     assert text.endswith("# EOF") and re.search(r'workers_resident_memory_bytes{service="api"} [1-9]', text)
     assert {item["check"]: item["state"] for item in told}["pools"] == "ok"

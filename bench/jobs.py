@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""python3 bench/jobs.py DIR: how many empty jobs a second the queue carries, on the stack that `dev/up --dir DIR` started there.
+
+Alternates between a queue as it is, one with a million jobs done before, and that with a transaction open elsewhere that sees all of it.
+"""
+import contextlib
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg2
+
+BUILD = Path(__file__).resolve().parents[1] / "build"
+JOBS, ROUNDS = 50000, 3
+
+
+def connect(folder):
+    connection = psycopg2.connect(host=f"{folder}/run/pg", dbname="tallygate", user="tallygate")
+    connection.autocommit = True
+    return connection
+
+
+def value(connection, sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+def measure(folder, connection):
+    config = ["--config", f"{folder}/etc/tallygate.conf"]
+    subprocess.run([BUILD / "tallygatectl", *config, "jobs", "put", "nothing", "--count", str(JOBS)], check=True, stdout=subprocess.DEVNULL)
+    began = time.monotonic()
+    process = subprocess.Popen([BUILD / "tallygate-jobd", *config, "--metrics", f"{folder}/run/bench.metrics"], stderr=subprocess.DEVNULL)
+    try:
+        while value(connection, "SELECT EXISTS (SELECT FROM jobs WHERE type = 'nothing')"):
+            time.sleep(0.02)
+        return JOBS / (time.monotonic() - began)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main():
+    folder = sys.argv[1]
+    found = {"empty": [], "a million done": [], "and a transaction open": []}
+    with contextlib.closing(connect(folder)) as connection, contextlib.closing(connect(folder)) as reader, connection.cursor() as cursor:
+        for _ in range(ROUNDS):
+            cursor.execute("TRUNCATE jobs_done")
+            found["empty"].append(measure(folder, connection))
+            cursor.execute("INSERT INTO jobs_done (id, type, payload, attempts, created_at, started_at) "
+                           "SELECT -n, 'nothing', '{}', 1, now(), now() FROM generate_series(1, 1000000) n")
+            found["a million done"].append(measure(folder, connection))
+            with reader.cursor() as seeing:
+                seeing.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                seeing.execute("SELECT count(*) FROM jobs_done")
+                found["and a transaction open"].append(measure(folder, connection))
+                seeing.execute("ROLLBACK")
+    for name, rates in found.items():
+        print(f"{name}: {statistics.median(rates):.0f} jobs/s, median of {', '.join(f'{rate:.0f}' for rate in rates)}")
+
+
+main()

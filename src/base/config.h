@@ -26,6 +26,11 @@ struct config {
     char *audience;
     char *app_url;
     char *mail_from;
+    char *smtp_url; /* "": mails wait for tallygatectl mail */
+    char *smtp_user;
+    char *smtp_password_file;
+    char *smtp_ca_file;
+    int64_t smtp_tls; /* 0 or 1 */
     char *cors_origins; /* separated by white space */
     int64_t log_level;  /* enum log_level */
     int64_t access_token_ttl_s;

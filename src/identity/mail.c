@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "identity/smtp.h"
 
 static const char PREFIX[] = "tgm_";
 static const char PURPOSE[] = "tallygate outbox v1";
@@ -33,7 +34,7 @@ enum {
 static const struct pg_statement WAITING = {
     "mail_waiting",
     "SELECT id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
-        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND id > $1::uuid ORDER BY id LIMIT 50 "
+        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND id > $1::uuid ORDER BY id LIMIT 50 "
                       "FOR UPDATE SKIP LOCKED"};
 static const struct pg_statement NOTICE = {
     "mail_notice",
@@ -41,9 +42,25 @@ static const struct pg_statement NOTICE = {
     "jsonb_build_object('to', coalesce($3, email::text), 'template', $4::text) FROM users WHERE id = $2"};
 static const struct pg_statement DONE = {"mail_done",
                                          "UPDATE outbox SET done_at = now() WHERE id = $1::uuid"};
+#define DUE \
+    "topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND (next_at IS NULL OR next_at <= now())"
+static const struct pg_statement IS_DUE = {"mail_is_due", "SELECT EXISTS (SELECT FROM outbox WHERE " DUE ")"};
+/* For as long as the attempt may take, nobody else has them. */
+static const struct pg_statement CLAIM = {
+    "mail_claim",
+    "UPDATE outbox SET attempts = attempts + 1, next_at = now() + interval '10 minutes' WHERE id IN "
+    "(SELECT id FROM outbox WHERE " DUE " ORDER BY next_at NULLS FIRST, id LIMIT 20 FOR UPDATE SKIP LOCKED) "
+    "RETURNING id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
+        "created_at") ", attempts"};
+static const struct pg_statement LATER = {
+    "mail_later", "UPDATE outbox SET next_at = now() + $2::bigint * interval '1 s', error = $3, "
+                  "failed_at = CASE WHEN $4::boolean THEN now() END WHERE id = $1::uuid AND done_at IS NULL"};
+static const struct pg_statement BOUNCED = {
+    "mail_bounced",
+    "UPDATE users SET email_bounced_at = now(), email_bounce = $2 WHERE email = $1 AND email_bounced_at IS NULL"};
 static const struct pg_statement PRUNE_OUTBOX = {
     "mail_prune_outbox",
-    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE done_at < now() - interval '7 days' "
+    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE done_at < now() - interval '7 days' OR failed_at < now() - interval '7 days' "
     "LIMIT 1000 FOR UPDATE SKIP LOCKED) RETURNING 1"};
 static const struct pg_statement PRUNE_TOKENS = {
     "mail_prune_tokens",
@@ -303,6 +320,83 @@ enum err mail_write(const struct config *config, struct pg *pg, const char *dire
         e = pg_transaction(pg, write_batch, &writing);
     } while (!e && writing.looked_at == BATCH);
     *ret_written = writing.written;
+    return e;
+}
+
+/* ---- by SMTP ---- */
+
+/* How long to wait after each attempt, in seconds; after the last one it is given up. Three days altogether.
+ */
+static const int64_t WAITS_S[] = {60, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400};
+
+static enum err tell_later(struct pg *pg, const PGresult *rows, int row, bool refused, const char *error)
+{
+    int64_t attempts = pg_get_int(rows, row, COLUMN_CREATED + 1);
+    bool last = refused || attempts > (int64_t)ARRAY_SIZE(WAITS_S);
+    struct pg_params params = {0};
+    pg_text(&params, pg_get_text(rows, row, COLUMN_ID));
+    pg_int(&params, last || attempts < 1 ? 0 : WAITS_S[attempts - 1]);
+    pg_text(&params, error);
+    pg_text(&params, last ? "t" : "f");
+    return pg_query(pg, &LATER, &params, NULL);
+}
+
+static enum err send_one(const struct config *config, struct pg *pg, struct smtp *smtp, const PGresult *rows,
+                         int row, struct buf *text, struct mail_sent *sent)
+{
+    char error[SMTP_ERROR_SIZE] = "it was sealed with another master secret";
+    const char *id = pg_get_text(rows, row, COLUMN_ID), *to = pg_get_text(rows, row, COLUMN_TO);
+    struct pg_params params = {0};
+    buf_reset(text);
+    enum rendered rendered = render(config, rows, row, text);
+    enum smtp_fate fate = rendered == RENDERED          ? smtp_send(smtp, to, text, error)
+                          : rendered == RENDERED_SEALED ? SMTP_LATER
+                                                        : SMTP_SENT;
+    if (text->data) {
+        crypto_wipe(text->data, text->length); /* it may hold a token */
+    }
+    if (fate == SMTP_SENT) {
+        sent->sent += rendered == RENDERED;
+        pg_text(&params, id);
+        return pg_query(pg, &DONE, &params, NULL);
+    }
+    bool refused = fate == SMTP_REFUSED;
+    sent->refused += refused;
+    sent->later += !refused;
+    log_warn("mail %s is not sent: %s", id, error);
+    enum err e = tell_later(pg, rows, row, refused, error);
+    if (e || !refused) {
+        return e;
+    }
+    pg_text(&params, to);
+    pg_text(&params, error);
+    return pg_query(pg, &BOUNCED, &params, NULL);
+}
+
+enum err mail_is_due(struct pg *pg, bool *ret_due)
+{
+    PG_RESULT_AUTO row = NULL;
+    enum err e = pg_query(pg, &IS_DUE, NULL, &row);
+    if (!e) {
+        *ret_due = pg_get_bool(row, 0, 0);
+    }
+    return e;
+}
+
+enum err mail_send(const struct config *config, struct pg *pg, struct smtp *smtp, struct mail_sent *sent,
+                   bool *ret_more)
+{
+    PG_RESULT_AUTO rows = NULL;
+    struct buf text;
+    enum err e = pg_query(pg, &CLAIM, NULL, &rows);
+    buf_init(&text, TEXT_MAX);
+    for (int row = 0; !e && row < PQntuples(rows); row++) {
+        e = send_one(config, pg, smtp, rows, row, &text, sent);
+    }
+    if (!e) {
+        *ret_more = PQntuples(rows) > 0;
+    }
+    buf_free(&text);
     return e;
 }
 

@@ -4,8 +4,9 @@
  * {to, template, …}, and what it must not tell those who read the database, sealed with the master secret. It
  * becomes a text (RFC 5322) only when it is sent.
  *
- * Whoever sends them takes the rows in order, each locked while it is under way, so any number may work at
- * once. Until a mail server is spoken to, tallygatectl mail write puts them into a directory.
+ * tallygate-jobd sends them by SMTP, where the settings name a server: an attempt takes rows for a while,
+ * speaks to the server, and then tells what came of it, so a mail is sent at least once, always with the same
+ * Message-ID. Else tallygatectl mail write puts them into a directory, each row locked while it is under way.
  */
 #ifndef TALLYGATE_IDENTITY_MAIL_H
 #define TALLYGATE_IDENTITY_MAIL_H
@@ -50,7 +51,23 @@ struct mail_written {
 enum err mail_write(const struct config *config, struct pg *pg, const char *directory,
                     struct mail_written *ret_written);
 
-/* Drop some mails that were sent a week ago and tokens that expired. *ret_more: there may be others. */
+struct smtp;
+
+struct mail_sent {
+    int64_t sent;
+    int64_t later;   /* wait for another attempt */
+    int64_t refused; /* given up */
+};
+
+/* Whether any mail is due. */
+enum err mail_is_due(struct pg *pg, bool *ret_due);
+/* Send some that are due; *ret_more: there may be others. ERR_UNAVAILABLE when the database went on the way:
+ * what was sent may be sent again. */
+enum err mail_send(const struct config *config, struct pg *pg, struct smtp *smtp, struct mail_sent *sent,
+                   bool *ret_more);
+
+/* Drop some mails that were sent or given up a week ago, and tokens that expired. *ret_more: there may be
+ * others. */
 enum err mail_prune(struct pg *pg, bool *ret_more);
 
 #endif

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "identity/account.h"
 #include "identity/keyring.h"
+#include "identity/mail.h"
+#include "identity/smtp.h"
 
 enum { PIECE_ROWS = 5000 };
 
@@ -63,12 +65,35 @@ static enum err check_keys(struct job *job)
     return e == ERR_CONFLICT ? ERR_OK : e; /* one waits already */
 }
 
+/* Until none is due. */
+static enum err send_mail(struct job *job)
+{
+    struct mail_sent sent = {0};
+    bool more = true;
+    enum err e = ERR_OK;
+    if (!*job->config->smtp_url) {
+        return ERR_OK;
+    }
+    struct smtp *smtp = smtp_new(job->config);
+    if (!smtp) {
+        snprintf(job->error, sizeof(job->error), "smtp_password_file cannot be read");
+        return ERR_INTERNAL;
+    }
+    while (!e && more && !job_should_stop(job)) {
+        e = mail_send(job->config, job->pg, smtp, &sent, &more);
+        job_progress(job, sent.sent, 0);
+    }
+    smtp_free(smtp);
+    return e;
+}
+
 enum { SOFT_S = 25 * 60, HARD_S = 30 * 60, ATTEMPTS = 8, BACKOFF_S = 5, BACKOFF_MAX_S = 3600 };
 
 /* clang-format off */
 const struct job_type JOB_TYPES[] = {
     /* name, concurrency, attempts; handler, limits, backoff */
     {{"keys.check", 1, ATTEMPTS}, check_keys, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+    {{"mail.send", 2, ATTEMPTS}, send_mail, SOFT_S, HARD_S, BACKOFF_S, 300},
     {{"nothing", QUEUE_NO_LIMIT, ATTEMPTS}, do_nothing, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
     {{"partitions.make", 1, ATTEMPTS}, make_partitions, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
     {{"workspaces.purge", 1, ATTEMPTS}, purge_workspaces, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},

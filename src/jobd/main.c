@@ -4,6 +4,7 @@
  * database says who does what (work/queue.h). SIGTERM lets running jobs end; SIGHUP does as well, and then
  * starts anew from the binary on disk, in the same process.
  */
+#include <curl/curl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "identity/mail.h"
 #include "jobd/handlers.h"
 #include "store/migrate.h"
 
@@ -45,6 +47,16 @@ static int usage(FILE *out)
 
 /* ---- what the runner asks ---- */
 
+/* One job sends all that is due, so one that waits or runs is enough. */
+static void look_for_mail(const struct jobd *jobd, struct pg *pg)
+{
+    static const struct queue_order ORDER = {.type = "mail.send", .priority = 0, .unique_key = "due"};
+    bool due = false;
+    if (*jobd->config->smtp_url && mail_is_due(pg, &due) == ERR_OK && due) {
+        (void)queue_put(pg, &ORDER, NULL);
+    }
+}
+
 static void tick(struct pg *pg, void *argument)
 {
     struct jobd *jobd = argument;
@@ -57,6 +69,7 @@ static void tick(struct pg *pg, void *argument)
     }
     if (jobd->installed) {
         (void)schedule_run(pg);
+        look_for_mail(jobd, pg);
     }
     sd_notify(0, "WATCHDOG=1");
 }
@@ -120,6 +133,10 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     }
     program[length] = '\0';
     metrics_sit_down(jobd.metrics);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        log_error("libcurl does not start");
+        return 1;
+    }
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (pthread_create(&waiter, NULL, wait_for_signal, &signals) != 0) {
@@ -150,6 +167,7 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     pthread_join(waiter, NULL);
     close(signals.stop_event);
     metrics_clear_seat(jobd.metrics, getpid());
+    curl_global_cleanup();
     if (well && atomic_load(&signals.number) == SIGHUP) {
         log_info("starting anew");
         sd_notify(0, "RELOADING=1");

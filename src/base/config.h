@@ -30,7 +30,7 @@ struct config {
     char *smtp_user;
     char *smtp_password_file;
     char *smtp_ca_file;
-    int64_t smtp_tls; /* 0 or 1 */
+    int64_t smtp_tls;   /* 0 or 1 */
     char *cors_origins; /* separated by white space */
     int64_t log_level;  /* enum log_level */
     int64_t access_token_ttl_s;

@@ -277,7 +277,8 @@ static void check_mail(struct doctor *doctor, struct finding *finding)
         return;
     }
     bool late = oldest_s > MAIL_WAITS_S;
-    say(finding, late ? WARNING : WELL, late ? "Let somebody send them; see mail in tallygatectl(8)." : NULL,
+    say(finding, late ? WARNING : WELL,
+        late ? "Set smtp_url and let tallygate-jobd run, or see mail in tallygatectl(8)." : NULL,
         "the oldest one waits for %" PRId64 " s", oldest_s);
 }
 

@@ -1,37 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tallygatectl jobs …: what waits, runs and failed, and when what is due. */
-#include <inttypes.h>
+/* tallygatectl jobs …: what the API's /admin/jobs and /admin/schedules do. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "ctl/ctl.h"
+#include "ctl/call.h"
 #include "ctl/options.h"
 #include "ctl/print.h"
-#include "work/jobs.h"
-
-static int print(struct ctl *ctl, enum err e, struct json_object *found, const char *none)
-{
-    if (e == ERR_NOT_FOUND) {
-        fputs("tallygatectl: there is no such job, or it is not in that state\n", stderr);
-        return CTL_NOT_FOUND;
-    }
-    if (e) {
-        return ctl_database_failed("jobs");
-    }
-    ctl_print(ctl, found, none);
-    json_object_put(found);
-    return CTL_OK;
-}
-
-static bool read_id(const char *text, int64_t *ret_id)
-{
-    char *end;
-    *ret_id = strtoll(text, &end, 10);
-    return *text && !*end && *ret_id > 0;
-}
+#include "identity/background.h"
 
 static int list(struct ctl *ctl, int argc, char **argv)
 {
@@ -40,100 +17,110 @@ static int list(struct ctl *ctl, int argc, char **argv)
                                             {"state", required_argument, NULL, STATE},
                                             {"type", required_argument, NULL, TYPE},
                                             {NULL, 0, NULL, 0}};
-    static const char *const STATES[] = {"waiting", "running", "dead", "done"};
     const char *texts[COUNT];
-    struct json_object *found = NULL;
-    int64_t limit = 100;
-    bool known = false;
+    struct buf query;
+    JSON_AUTO page = NULL;
     int first = ctl_read_options(argc, argv, OPTIONS, texts);
-    if (first != argc || (texts[LIMIT] && (!read_id(texts[LIMIT], &limit) || limit > 100000))) {
+    if (first != argc) {
         return first < 0 ? CTL_USAGE : ctl_usage("jobs");
     }
-    for (size_t i = 0; i < ARRAY_SIZE(STATES); i++) {
-        known = known || !texts[STATE] || strcmp(texts[STATE], STATES[i]) == 0;
+    buf_init(&query, 4096);
+    ctl_query_add(&query, "limit", texts[LIMIT]);
+    ctl_query_add(&query, "state", texts[STATE]);
+    ctl_query_add(&query, "type", texts[TYPE]);
+    const struct ctl_call call = {.handler = background_list, .query = buf_text(&query)};
+    int code = ctl_call(ctl, &call, &page);
+    buf_free(&query);
+    if (!code) {
+        ctl_print(ctl, page, "there are none");
     }
-    if (!known) {
-        fputs("tallygatectl: --state must be waiting, running, dead or done\n", stderr);
-        return CTL_USAGE;
-    }
-    enum err e = jobs_list(ctl->pg, texts[STATE], texts[TYPE], limit, &found);
-    return print(ctl, e, found, "there are none");
+    return code;
 }
 
-static int with_id(struct ctl *ctl, int argc, char **argv,
-                   enum err (*act)(struct pg *pg, int64_t id, struct json_object **ret_job))
+/* A call about the job that the argument names. */
+static int about(struct ctl *ctl, int argc, char **argv, route_handler *handler, const char *done)
 {
-    struct json_object *found = NULL;
-    int64_t id;
-    if (argc != 2 || !read_id(argv[1], &id)) {
+    JSON_AUTO answer = NULL;
+    if (argc != 2 || !*argv[1] || strspn(argv[1], "0123456789") != strlen(argv[1]) || strlen(argv[1]) > 18) {
         return ctl_usage("jobs");
     }
-    enum err e = act(ctl->pg, id, &found);
-    return print(ctl, e, found, NULL);
+    const struct ctl_call call = {.handler = handler, .id = argv[1]};
+    int code = ctl_call(ctl, &call, &answer);
+    if (!code && answer) {
+        ctl_print(ctl, answer, NULL);
+    } else if (!code) {
+        puts(ctl->json ? "{}" : done);
+    }
+    return code;
 }
 
 static int show(struct ctl *ctl, int argc, char **argv)
 {
-    return with_id(ctl, argc, argv, jobs_show);
+    return about(ctl, argc, argv, background_show, NULL);
 }
 
 static int retry(struct ctl *ctl, int argc, char **argv)
 {
-    return with_id(ctl, argc, argv, jobs_retry);
+    return about(ctl, argc, argv, background_retry, NULL);
 }
 
 static int discard(struct ctl *ctl, int argc, char **argv)
 {
-    return with_id(ctl, argc, argv, jobs_discard);
+    return about(ctl, argc, argv, background_discard, "it is gone");
 }
 
 static int put(struct ctl *ctl, int argc, char **argv)
 {
-    enum { COUNT_OF, PAYLOAD, PRIORITY, COUNT };
-    static const struct option OPTIONS[] = {{"count", required_argument, NULL, COUNT_OF},
+    enum { AT, PAYLOAD, PRIORITY, COUNT };
+    static const struct option OPTIONS[] = {{"at", required_argument, NULL, AT},
                                             {"payload", required_argument, NULL, PAYLOAD},
                                             {"priority", required_argument, NULL, PRIORITY},
                                             {NULL, 0, NULL, 0}};
+    static const struct {
+        int option;
+        const char *member;
+    } AS_JSON[] = {{PAYLOAD, "payload"}, {PRIORITY, "priority"}};
     const char *texts[COUNT];
     int first = ctl_read_options(argc, argv, OPTIONS, texts);
-    int64_t count = 1;
-    struct json_object *payload = NULL;
+    JSON_AUTO body = json_object_new_object();
+    JSON_AUTO answer = NULL;
     struct json_fault fault;
-    if (first < 0 || first + 1 != argc ||
-        (texts[COUNT_OF] && (!read_id(texts[COUNT_OF], &count) || count > 1000000)) ||
-        (texts[PRIORITY] && (strlen(texts[PRIORITY]) != 1 || !strchr("012", *texts[PRIORITY])))) {
+    if (first < 0 || first + 1 != argc) {
         return first < 0 ? CTL_USAGE : ctl_usage("jobs");
     }
-    if (texts[PAYLOAD] && (!json_parse(texts[PAYLOAD], strlen(texts[PAYLOAD]), &payload, &fault) ||
-                           !json_object_is_type(payload, json_type_object) || json_unstorable(payload))) {
-        json_object_put(payload);
-        fputs("tallygatectl: --payload must be a JSON object\n", stderr);
-        return CTL_USAGE;
+    json_add_string(body, "type", argv[first]);
+    if (texts[AT]) {
+        json_add_string(body, "run_at", texts[AT]);
     }
-    json_object_put(payload);
-    const struct queue_order order = {.type = argv[first],
-                                      .payload = texts[PAYLOAD],
-                                      .priority = texts[PRIORITY] ? *texts[PRIORITY] - '0' : 1};
-    if (jobs_put(ctl->pg, &order, count) != ERR_OK) {
-        return ctl_database_failed("jobs put");
+    for (size_t i = 0; i < ARRAY_SIZE(AS_JSON); i++) {
+        const char *text = texts[AS_JSON[i].option];
+        struct json_object *value = NULL;
+        if (text && !json_parse(text, strlen(text), &value, &fault)) {
+            fprintf(stderr, "tallygatectl: --%s must be JSON\n", AS_JSON[i].member);
+            return CTL_USAGE;
+        }
+        if (text) {
+            json_object_object_add(body, AS_JSON[i].member, value);
+        }
     }
-    if (ctl->json) {
-        printf("{\"put\":%" PRId64 "}\n", count);
-    } else {
-        printf("put %" PRId64 " in\n", count);
+    const struct ctl_call call = {.handler = background_put, .body = body};
+    int code = ctl_call(ctl, &call, &answer);
+    if (!code) {
+        ctl_print(ctl, answer, NULL);
     }
-    return CTL_OK;
+    return code;
 }
 
 static int schedules(struct ctl *ctl, int argc, char **argv)
 {
-    struct json_object *found = NULL;
+    JSON_AUTO all = NULL;
+    const struct ctl_call call = {.handler = background_schedules};
     (void)argv;
-    if (argc != 1) {
-        return ctl_usage("jobs");
+    int code = argc == 1 ? ctl_call(ctl, &call, &all) : ctl_usage("jobs");
+    if (!code) {
+        ctl_print(ctl, all, "there are none; tallygate-jobd makes them");
     }
-    enum err e = jobs_schedules(ctl->pg, &found);
-    return print(ctl, e, found, "there are none; tallygate-jobd makes them");
+    return code;
 }
 
 int ctl_jobs(struct ctl *ctl, int argc, char **argv)

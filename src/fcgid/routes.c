@@ -21,6 +21,7 @@
 #include "identity/account.h"
 #include "identity/apikey.h"
 #include "identity/audit.h"
+#include "identity/background.h"
 #include "identity/discovery.h"
 #include "identity/member.h"
 #include "identity/mfa.h"
@@ -87,6 +88,12 @@ const struct route ROUTES[] = {
     {"DELETE", "/users/{id:int}",                 USER,   CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    account_delete},
     {"DELETE", "/users/{id:int}/mfa",             ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    mfa_remove},
     {"GET",    "/admin/audit",                    ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    audit_list},
+    {"GET",    "/admin/jobs",                     ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    background_list},
+    {"POST",   "/admin/jobs",                     ADMIN,  CALLS,  0,          POOL_API,    FORM_MAX,             ONCE,              background_put},
+    {"GET",    "/admin/jobs/{id:int}",            ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    background_show},
+    {"DELETE", "/admin/jobs/{id:int}",            ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    background_discard},
+    {"POST",   "/admin/jobs/{id:int}/retry",      ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    background_retry},
+    {"GET",    "/admin/schedules",                ADMIN,  CALLS,  0,          POOL_API,    0,                    ROUTE_NO_STORE,    background_schedules},
 
     {"GET",    "/auth/api-keys",                  MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    apikey_list},
     {"POST",   "/auth/api-keys",                  MEMBER, CALLS,  MAY_READ,   POOL_API,    FORM_MAX,             ONCE,              apikey_create},

@@ -87,18 +87,14 @@ static enum err send_mail(struct job *job)
     return e;
 }
 
-enum { SOFT_S = 25 * 60, HARD_S = 30 * 60, ATTEMPTS = 8, BACKOFF_S = 5, BACKOFF_MAX_S = 3600 };
-
 /* clang-format off */
-const struct job_type JOB_TYPES[] = {
-    /* name, concurrency, attempts; handler, limits, backoff */
-    {{"keys.check", 1, ATTEMPTS}, check_keys, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
-    {{"mail.send", 2, ATTEMPTS}, send_mail, SOFT_S, HARD_S, BACKOFF_S, 300},
-    {{"nothing", QUEUE_NO_LIMIT, ATTEMPTS}, do_nothing, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
-    {{"partitions.make", 1, ATTEMPTS}, make_partitions, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
-    {{"workspaces.purge", 1, ATTEMPTS}, purge_workspaces, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+job_handler *const HANDLERS[WORK_TYPES] = {
+    [WORK_KEYS_CHECK] = check_keys,
+    [WORK_MAIL_SEND] = send_mail,
+    [WORK_NOTHING] = do_nothing,
+    [WORK_PARTITIONS_MAKE] = make_partitions,
+    [WORK_WORKSPACES_PURGE] = purge_workspaces,
 };
-const size_t JOB_TYPES_COUNT = ARRAY_SIZE(JOB_TYPES);
 
 const struct schedule SCHEDULES[] = {
     {"keys", "17 3 * * *", "UTC", "keys.check"},

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All types of jobs, and when some are due. */
+/* What the types of jobs do (work/types.h), and when some are due. */
 #ifndef TALLYGATE_JOBD_HANDLERS_H
 #define TALLYGATE_JOBD_HANDLERS_H
 
 #include "work/runner.h"
 #include "work/schedule.h"
 
-extern const struct job_type JOB_TYPES[];
-extern const size_t JOB_TYPES_COUNT;
+extern job_handler *const HANDLERS[WORK_TYPES];
 extern const struct schedule SCHEDULES[];
 extern const size_t SCHEDULES_COUNT;
 

@@ -112,11 +112,11 @@ static struct metrics *map_metrics(const char *path)
     const char *names[METRICS_ROUTES];
     char texts[METRICS_ROUTES][METRICS_NAME_SIZE];
     int fd;
-    for (size_t i = 0; i < JOB_TYPES_COUNT; i++) {
-        snprintf(texts[i], sizeof(texts[i]), "JOB %s", JOB_TYPES[i].queue.name);
+    for (size_t i = 0; i < WORK_TYPES; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "JOB %s", WORK_LIMITS[i].queue.name);
         names[i] = texts[i];
     }
-    return metrics_map(-1, path, names, JOB_TYPES_COUNT, &fd);
+    return metrics_map(-1, path, names, WORK_TYPES, &fd);
 }
 
 static int run(const struct config *config, const char *metrics_path, char **argv)
@@ -151,8 +151,9 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     };
     const struct runner_options options = {.config = config,
                                            .pg_options = &pg_options,
-                                           .types = JOB_TYPES,
-                                           .types_count = JOB_TYPES_COUNT,
+                                           .types = WORK_LIMITS,
+                                           .handlers = HANDLERS,
+                                           .types_count = WORK_TYPES,
                                            .threads = (int)config->jobs_threads,
                                            .stop_event = signals.stop_event,
                                            .drain_s = config->drain_s,
@@ -214,8 +215,8 @@ int main(int argc, char **argv)
             metrics_path = optarg;
             break;
         case 'l':
-            for (size_t i = 0; i < JOB_TYPES_COUNT; i++) {
-                puts(JOB_TYPES[i].queue.name);
+            for (size_t i = 0; i < WORK_TYPES; i++) {
+                puts(WORK_LIMITS[i].queue.name);
             }
             return 0;
         case 'V':

@@ -77,7 +77,7 @@ void job_progress(struct job *job, int64_t done, int64_t total)
 
 static void run_one(struct runner *runner, struct hand *hand, struct pg *pg, struct arena *arena)
 {
-    const struct job_type *type = &runner->options->types[hand->type];
+    const struct work_limits *type = &runner->options->types[hand->type];
     int64_t began_us = clock_monotonic_us();
     struct job job = {.id = hand->job.id,
                       .payload = hand->job.payload,
@@ -88,7 +88,7 @@ static void run_one(struct runner *runner, struct hand *hand, struct pg *pg, str
                       .runner = runner,
                       .soft_us = began_us + type->soft_limit_s * USEC_PER_SEC,
                       .told_us = began_us};
-    hand->result = type->handler(&job);
+    hand->result = runner->options->handlers[hand->type](&job);
     hand->took_us = clock_monotonic_us() - began_us;
     if (hand->result) {
         snprintf(hand->error, sizeof(hand->error), "%s",
@@ -170,7 +170,7 @@ struct leading {
     int64_t reap_at_us;
 };
 
-static int64_t backoff_ms(const struct job_type *type, int64_t attempts)
+static int64_t backoff_ms(const struct work_limits *type, int64_t attempts)
 {
     uint32_t random;
     int64_t wait_ms = type->backoff_s * 1000;
@@ -185,7 +185,7 @@ static int64_t backoff_ms(const struct job_type *type, int64_t attempts)
 static void note_end(struct runner *runner, struct leading *leading, size_t place)
 {
     const struct hand *hand = &runner->hands[place];
-    const struct job_type *type = &runner->options->types[hand->type];
+    const struct work_limits *type = &runner->options->types[hand->type];
     struct queue_end *end = &leading->ends[leading->ends_count];
     leading->hands[leading->ends_count++] = place;
     *end = (struct queue_end){.id = hand->job.id};
@@ -305,7 +305,7 @@ static void check_limits(struct runner *runner, struct leading *leading)
         if (hand->place != RUNNING) {
             continue;
         }
-        const struct job_type *type = &runner->options->types[hand->type];
+        const struct work_limits *type = &runner->options->types[hand->type];
         if (now_us - hand->since_us > type->hard_limit_s * USEC_PER_SEC) {
             size_t none;
             struct queue_end end = {.id = hand->job.id,

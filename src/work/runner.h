@@ -22,7 +22,7 @@
 #include "base/config.h"
 #include "base/err.h"
 #include "store/pg.h"
-#include "work/queue.h"
+#include "work/types.h"
 
 enum { JOB_ERROR_SIZE = 300 };
 
@@ -43,21 +43,13 @@ struct job {
 /* Anything but ERR_OK is a failure, and another attempt follows. */
 typedef enum err job_handler(struct job *job);
 
-struct job_type {
-    struct queue_type queue;
-    job_handler *handler;
-    int64_t soft_limit_s;
-    int64_t hard_limit_s;
-    int64_t backoff_s; /* before the second attempt; twice as long before each further one */
-    int64_t backoff_max_s;
-};
-
 enum job_outcome { JOB_DONE, JOB_RETRIED, JOB_DEAD };
 
 struct runner_options {
     const struct config *config;
     const struct pg_options *pg_options;
-    const struct job_type *types;
+    const struct work_limits *types;
+    job_handler *const *handlers; /* of each type */
     size_t types_count;
     int threads;
     int stop_event; /* readable: end */

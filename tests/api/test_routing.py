@@ -34,6 +34,10 @@ METHODS = {
     "/users/1": {"GET", "PATCH", "DELETE"},
     "/users/1/mfa": {"DELETE"},
     "/admin/audit": {"GET"},
+    "/admin/jobs": {"GET", "POST"},
+    "/admin/jobs/1": {"GET", "DELETE"},
+    "/admin/jobs/1/retry": {"POST"},
+    "/admin/schedules": {"GET"},
     "/auth/api-keys": {"GET", "POST"},
     "/auth/api-keys/s": {"DELETE"},
     "/workspaces": {"GET", "POST"},
@@ -67,7 +71,7 @@ METHODS = {
 }
 FORMS = ("/token", "/oauth/")  # see test_oauth.py
 ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-FOR_OTHERS = ("/users", "/users/1", "/users/1/mfa", "/admin/audit") + tuple(p for p in METHODS if p.startswith("/workspaces/1"))
+FOR_OTHERS = ("/users", "/users/1", "/users/1/mfa") + tuple(p for p in METHODS if p.startswith(("/workspaces/1", "/admin/")))
 NO_BODY = ("/auth/logout", "/auth/address/verification")
 WITH_BODY = [(m, p) for p, methods in METHODS.items() for m in methods & {"POST", "PUT", "PATCH"}
              if p not in NO_BODY + FOR_OTHERS and not p.startswith(FORMS)]

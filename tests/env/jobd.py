@@ -46,8 +46,8 @@ class Jobd:
         assert done.returncode == code, done
         return json.loads(done.stdout) if done.stdout.startswith("{") else done
 
-    def put(self, count=1, type="nothing", *options):
-        return self.ctl("put", type, "--count", str(count), *options)
+    def put(self, count=1, type="nothing", priority=1):
+        self.database.query("INSERT INTO jobs (type, priority) SELECT %s, %s FROM generate_series(1, %s)", type, priority, count)
 
     def count(self, where="true", table="jobs"):
         return self.database.value(f"SELECT count(*) FROM {table} WHERE {where}")

@@ -262,7 +262,7 @@ def test_archived_first_and_dropped_later(make_stack, tmp_path, archive_dir):
     ctl(stack, "events", "prune", "--before", day(70), "--without-archive")
     assert ctl(stack, "events", "rebuild-rollups")["rows_mended"] == 0
     assert ctl(stack, "events", "import", item["file"])["restored"] == 50
-    assert ctl(stack, "events", "check") == {"workspaces": 2, "days": 6, "rows_wrong": 0}
+    assert ctl(stack, "events", "check")["rows_wrong"] == 0
     consistency.check(stack.postgres, workspace)
 
 

@@ -76,7 +76,7 @@ static const struct setting SETTINGS[] = {
      "the URL of the pages that links in mails lead to; empty: the issuer's"},
     {"mail_from", TYPE_TEXT, AT(mail_from), "Tallygate <noreply@localhost>", 3, 320, NULL,
      "whom mails are from, as in a From header"},
-    {"smtp_url", TYPE_TEXT, AT(smtp_url), "", 0, 300, NULL,
+    {"smtp_url", TYPE_SECRET, AT(smtp_url), "", 0, 300, NULL,
      "mail server that tallygate-jobd sends by, as smtp://host:port or smtps://host:port; empty: mails wait for tallygatectl mail"},
     {"smtp_user", TYPE_TEXT, AT(smtp_user), "", 0, 255, NULL, "whom to log in as there; empty: nobody"},
     {"smtp_password_file", TYPE_TEXT, AT(smtp_password_file), "", 0, 1000, NULL,

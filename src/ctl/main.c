@@ -60,11 +60,16 @@ static void print_usage(FILE *out)
     }
 }
 
+static void print_forms(FILE *out, const struct ctl_command *command)
+{
+    fprintf(out, "usage: tallygatectl %s %s\n", command->name, command->usage);
+}
+
 int ctl_usage(const char *command)
 {
     for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++) {
         if (strcmp(COMMANDS[i].name, command) == 0) {
-            fprintf(stderr, "usage: tallygatectl %s %s\n", command, COMMANDS[i].usage);
+            print_forms(stderr, &COMMANDS[i]);
         }
     }
     return CTL_USAGE;
@@ -210,6 +215,12 @@ int main(int argc, char **argv)
     if (!command) {
         print_usage(stderr);
         return CTL_USAGE;
+    }
+    /* Also behind a word of the command: the options are in the page. */
+    if (argc > optind + 1 && strcmp(argv[argc - 1], "--help") == 0) {
+        print_forms(stdout, command);
+        printf("%s; see tallygatectl(8)\n", command->help);
+        return CTL_OK;
     }
     return run(command, config_path, json, argc - optind, argv + optind);
 }

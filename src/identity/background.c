@@ -189,6 +189,9 @@ static enum err change(struct request *request, const struct pg_statement *state
         .statement = statement, .params = &params, .action = action, .kind = "job", .detail_column = 1};
     pg_int(&params, id);
     enum err e = audit_carry_out(request, &change, ret_changed);
+    if (e == ERR_CONFLICT) {
+        return problem_say(&request->problem, e, "Another one of its kind waits or runs.");
+    }
     return e || PQntuples(*ret_changed) ? e : explain(request, id, words);
 }
 

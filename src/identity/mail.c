@@ -34,7 +34,7 @@ enum {
 static const struct pg_statement WAITING = {
     "mail_waiting",
     "SELECT id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
-        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND id > $1::uuid ORDER BY id LIMIT 50 "
+        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND (next_at IS NULL OR next_at <= now()) AND id > $1::uuid ORDER BY id LIMIT 50 "
                       "FOR UPDATE SKIP LOCKED"};
 static const struct pg_statement NOTICE = {
     "mail_notice",
@@ -45,11 +45,11 @@ static const struct pg_statement DONE = {"mail_done",
 #define DUE \
     "topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND (next_at IS NULL OR next_at <= now())"
 static const struct pg_statement IS_DUE = {"mail_is_due", "SELECT EXISTS (SELECT FROM outbox WHERE " DUE ")"};
-/* For as long as the attempt may take, nobody else has them. */
+/* For longer than an attempt may take, nobody else has it. */
 static const struct pg_statement CLAIM = {
     "mail_claim",
     "UPDATE outbox SET attempts = attempts + 1, next_at = now() + interval '10 minutes' WHERE id IN "
-    "(SELECT id FROM outbox WHERE " DUE " ORDER BY next_at NULLS FIRST, id LIMIT 20 FOR UPDATE SKIP LOCKED) "
+    "(SELECT id FROM outbox WHERE " DUE " ORDER BY next_at NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED) "
     "RETURNING id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
         "created_at") ", attempts"};
 static const struct pg_statement LATER = {

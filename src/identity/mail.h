@@ -61,8 +61,8 @@ struct mail_sent {
 
 /* Whether any mail is due. */
 enum err mail_is_due(struct pg *pg, bool *ret_due);
-/* Send some that are due; *ret_more: there may be others. ERR_UNAVAILABLE when the database went on the way:
- * what was sent may be sent again. */
+/* Send one that is due; *ret_more: there was one, and may be others. ERR_UNAVAILABLE when the database went
+ * on the way: what was sent may be sent again. */
 enum err mail_send(const struct config *config, struct pg *pg, struct smtp *smtp, struct mail_sent *sent,
                    bool *ret_more);
 

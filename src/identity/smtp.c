@@ -15,6 +15,8 @@ enum { CONNECT_LIMIT_S = 10, SEND_LIMIT_S = 60, PASSWORD_MAX = 512, ADDRESS_SIZE
 struct smtp {
     CURL *curl;
     char from[ADDRESS_SIZE]; /* in angle brackets, for the envelope */
+    bool at_recipient;       /* the last command was RCPT */
+    bool refuses_recipient;  /* and was refused for good */
     char words[WORDS_SIZE];  /* the last line by which the server refused something */
 };
 
@@ -38,6 +40,12 @@ static int listen_to(CURL *curl, curl_infotype kind, char *data, size_t length, 
 {
     struct smtp *smtp = argument;
     (void)curl;
+    if (kind == CURLINFO_HEADER_OUT) {
+        smtp->at_recipient = length > 4 && memcmp(data, "RCPT", 4) == 0;
+    }
+    if (kind == CURLINFO_HEADER_IN && smtp->at_recipient && length > 4 && memcmp(data, "55", 2) == 0) {
+        smtp->refuses_recipient = true;
+    }
     if (kind == CURLINFO_HEADER_IN && length > 4 && (data[0] == '4' || data[0] == '5')) {
         size_t n = length < sizeof(smtp->words) ? length : sizeof(smtp->words) - 1;
         for (size_t i = 0; i < n; i++) {
@@ -114,17 +122,16 @@ enum smtp_fate smtp_send(struct smtp *smtp, const char *to, const struct buf *te
 {
     struct reading reading = {.text = text};
     char recipient[ADDRESS_SIZE];
-    long status = 0;
     snprintf(recipient, sizeof(recipient), "<%s>", to);
     struct curl_slist *recipients = curl_slist_append(NULL, recipient);
     if (!recipients) {
         abort();
     }
     *smtp->words = '\0';
+    smtp->at_recipient = smtp->refuses_recipient = false;
     curl_easy_setopt(smtp->curl, CURLOPT_MAIL_RCPT, recipients);
     curl_easy_setopt(smtp->curl, CURLOPT_READDATA, &reading);
     CURLcode result = curl_easy_perform(smtp->curl);
-    curl_easy_getinfo(smtp->curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_setopt(smtp->curl, CURLOPT_MAIL_RCPT, NULL);
     curl_slist_free_all(recipients);
     if (result == CURLE_OK) {
@@ -132,6 +139,6 @@ enum smtp_fate smtp_send(struct smtp *smtp, const char *to, const struct buf *te
     }
     snprintf(ret_error, SMTP_ERROR_SIZE, "%s%s%s", curl_easy_strerror(result), *smtp->words ? ": " : "",
              smtp->words);
-    /* A login that is refused is a matter of the settings, and no mail's. */
-    return status >= 550 && status < 560 && result != CURLE_LOGIN_DENIED ? SMTP_REFUSED : SMTP_LATER;
+    /* Whatever else is refused is a matter of the settings, and no address's. */
+    return smtp->refuses_recipient ? SMTP_REFUSED : SMTP_LATER;
 }

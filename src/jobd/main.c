@@ -5,6 +5,7 @@
  * starts anew from the binary on disk, in the same process.
  */
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <pthread.h>
@@ -116,7 +117,11 @@ static struct metrics *map_metrics(const char *path)
         snprintf(texts[i], sizeof(texts[i]), "JOB %s", WORK_LIMITS[i].queue.name);
         names[i] = texts[i];
     }
-    return metrics_map(-1, path, names, WORK_TYPES, &fd);
+    struct metrics *metrics = metrics_map(-1, path, names, WORK_TYPES, &fd);
+    if (metrics) {
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC); /* it is mapped anew by its name */
+    }
+    return metrics;
 }
 
 static int run(const struct config *config, const char *metrics_path, char **argv)
@@ -172,8 +177,7 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     if (well && atomic_load(&signals.number) == SIGHUP) {
         log_info("starting anew");
         sd_notify(0, "RELOADING=1");
-        /* The signal mask goes over exec, and must not. */
-        pthread_sigmask(SIG_UNBLOCK, &all, NULL);
+        /* Signals stay blocked over exec, and one that came meanwhile is waited for by the new image. */
         execv(program, argv);
         log_error("%s: cannot be started", program);
         return 1;

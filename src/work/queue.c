@@ -22,7 +22,10 @@ static const struct pg_statement LIVE = {
 static const struct pg_statement LEAVE = {"queue_leave", "DELETE FROM job_runners WHERE id = $1::uuid"};
 static const struct pg_statement FORGET = {
     "queue_forget", "DELETE FROM job_runners WHERE alive_until < now() - interval '1 hour'"};
-/* Before the statement that counts what runs, whose snapshot must show what the taker before took. */
+/* Before the statement that counts what runs, whose snapshot must show what the taker before took. Whoever
+ * finds it held comes again: one that hangs must keep nobody from telling what ended. */
+static const struct pg_statement TRY_LOCK = {"queue_try_lock",
+                                             "SELECT pg_try_advisory_xact_lock(hashtext('take jobs'))"};
 static const struct pg_statement LOCK = {"queue_lock", "SELECT pg_advisory_xact_lock(hashtext('take jobs'))"};
 static const struct pg_statement TAKE = {"queue_take", sql_job_take};
 static const struct pg_statement DONE = {"queue_done", sql_job_done};
@@ -43,7 +46,7 @@ struct queue {
     char runner[UUID_TEXT_SIZE];
     int64_t from_us[QUEUE_PRIORITIES]; /* where the next look begins */
     int64_t full_look_at_us;           /* monotonic */
-    struct pg_array names, numbers, floors, ids, errors, delays;
+    struct pg_array names, numbers, floors, ids, attempts, errors, delays;
 };
 
 enum err queue_put(struct pg *pg, const struct queue_order *order, int64_t *ret_id)
@@ -65,8 +68,8 @@ enum err queue_put(struct pg *pg, const struct queue_order *order, int64_t *ret_
 struct queue *queue_new(const struct queue_type *types, size_t count)
 {
     struct queue *queue = mem_zalloc(1, sizeof(*queue));
-    struct pg_array *const arrays[] = {&queue->names, &queue->numbers, &queue->floors,
-                                       &queue->ids,   &queue->errors,  &queue->delays};
+    struct pg_array *const arrays[] = {&queue->names,    &queue->numbers, &queue->floors, &queue->ids,
+                                       &queue->attempts, &queue->errors,  &queue->delays};
     uint8_t id[16];
     queue->types = types;
     queue->types_count = count;
@@ -81,8 +84,8 @@ struct queue *queue_new(const struct queue_type *types, size_t count)
 void queue_free(struct queue *queue)
 {
     if (queue) {
-        struct pg_array *const arrays[] = {&queue->names, &queue->numbers, &queue->floors,
-                                           &queue->ids,   &queue->errors,  &queue->delays};
+        struct pg_array *const arrays[] = {&queue->names,    &queue->numbers, &queue->floors, &queue->ids,
+                                           &queue->attempts, &queue->errors,  &queue->delays};
         for (size_t i = 0; i < ARRAY_SIZE(arrays); i++) {
             pg_array_free(arrays[i]);
         }
@@ -140,6 +143,7 @@ struct turn {
     struct queue_job *jobs;
     size_t count;
     bool full; /* it looks from the beginning */
+    bool busy; /* somebody else takes */
 };
 
 static enum err tell_done(struct pg *pg, const struct turn *turn)
@@ -148,9 +152,11 @@ static enum err tell_done(struct pg *pg, const struct turn *turn)
     struct pg_params params = {0};
     size_t count = 0;
     pg_array_start(&queue->ids, PG_TYPE_INT8);
+    pg_array_start(&queue->attempts, PG_TYPE_INT8);
     for (size_t i = 0; i < turn->ends_count; i++) {
         if (!turn->ends[i].error && !turn->ends[i].given_back) {
             pg_array_int(&queue->ids, turn->ends[i].id);
+            pg_array_int(&queue->attempts, turn->ends[i].attempts);
             count++;
         }
     }
@@ -159,6 +165,7 @@ static enum err tell_done(struct pg *pg, const struct turn *turn)
     }
     pg_text(&params, queue->runner);
     pg_array_param(&params, &queue->ids);
+    pg_array_param(&params, &queue->attempts);
     return pg_query(pg, &DONE, &params, NULL);
 }
 
@@ -168,6 +175,7 @@ static enum err tell_failed(struct pg *pg, const struct turn *turn)
     struct pg_params params = {0};
     size_t count = 0;
     pg_array_start(&queue->ids, PG_TYPE_INT8);
+    pg_array_start(&queue->attempts, PG_TYPE_INT8);
     pg_array_start(&queue->errors, PG_TYPE_TEXT);
     pg_array_start(&queue->delays, PG_TYPE_INT8);
     for (size_t i = 0; i < turn->ends_count; i++) {
@@ -176,6 +184,7 @@ static enum err tell_failed(struct pg *pg, const struct turn *turn)
             continue;
         }
         pg_array_int(&queue->ids, end->id);
+        pg_array_int(&queue->attempts, end->attempts);
         if (end->given_back) {
             pg_array_null(&queue->errors);
         } else {
@@ -191,6 +200,7 @@ static enum err tell_failed(struct pg *pg, const struct turn *turn)
     pg_array_param(&params, &queue->ids);
     pg_array_param(&params, &queue->errors);
     pg_array_param(&params, &queue->delays);
+    pg_array_param(&params, &queue->attempts);
     return pg_query(pg, &FAILED, &params, NULL);
 }
 
@@ -198,9 +208,12 @@ static enum err take(struct pg *pg, struct turn *turn)
 {
     struct queue *queue = turn->queue;
     struct pg_params params = {0};
+    PG_RESULT_AUTO lock = NULL;
     PG_RESULT_AUTO rows = NULL;
-    enum err e = pg_query(pg, &LOCK, NULL, NULL);
-    if (e) {
+    int64_t last_us[QUEUE_PRIORITIES] = {0};
+    enum err e = pg_query(pg, &TRY_LOCK, NULL, &lock);
+    if (e || !pg_get_bool(lock, 0, 0)) {
+        turn->busy = !e;
         return e;
     }
     pg_text(&params, queue->runner);
@@ -219,8 +232,13 @@ static enum err take(struct pg *pg, struct turn *turn)
                                .type = arena_strdup(turn->arena, pg_get_text(rows, row, 1)),
                                .payload = arena_strdup(turn->arena, pg_get_text(rows, row, 2)),
                                .attempts = pg_get_int(rows, row, 3)};
-        if (run_at_us > queue->from_us[priority]) {
-            queue->from_us[priority] = run_at_us;
+        last_us[priority] = run_at_us > last_us[priority] ? run_at_us : last_us[priority];
+    }
+    /* They come in order: what lies before the last one is taken. After a look from the beginning that may be
+     * earlier than before. */
+    for (int p = 0; !e && p < QUEUE_PRIORITIES; p++) {
+        if (last_us[p] && (turn->full || last_us[p] > queue->from_us[p])) {
+            queue->from_us[p] = last_us[p];
         }
     }
     return e;
@@ -235,7 +253,8 @@ static enum err run_turn(struct pg *pg, void *argument)
 }
 
 enum err queue_turn(struct queue *queue, struct pg *pg, const struct queue_end *ends, size_t ends_count,
-                    struct arena *arena, size_t most, struct queue_job *ret_jobs, size_t *ret_count)
+                    struct arena *arena, size_t most, struct queue_job *ret_jobs, size_t *ret_count,
+                    bool *ret_busy)
 {
     int64_t now_us = clock_monotonic_us();
     struct turn turn = {.queue = queue,
@@ -246,6 +265,11 @@ enum err queue_turn(struct queue *queue, struct pg *pg, const struct queue_end *
                         .jobs = ret_jobs,
                         .full = now_us >= queue->full_look_at_us};
     *ret_count = 0;
+    *ret_busy = false;
+    for (size_t i = 0; i < ends_count; i++) {
+        turn.full = turn.full || ends[i].limited ||
+                    ends[i].given_back; /* these leave room, or wait, before where we are */
+    }
     if (!ends_count && !most) {
         return ERR_OK;
     }
@@ -253,24 +277,33 @@ enum err queue_turn(struct queue *queue, struct pg *pg, const struct queue_end *
     if (e) {
         return e;
     }
-    if (turn.full && most) {
+    *ret_busy = turn.busy;
+    if (turn.full && most && !turn.busy) {
         queue->full_look_at_us = now_us + FULL_LOOK_EVERY_US;
     }
     *ret_count = turn.count;
     return ERR_OK;
 }
 
+static enum err forget_others(struct pg *pg, void *argument)
+{
+    struct queue *queue = argument;
+    struct pg_params params = {0};
+    pg_text(&params, queue->runner);
+    pg_array_param(&params, &queue->ids);
+    /* A transaction of ours that still commits, though its connection is lost, holds this. */
+    enum err e = pg_query(pg, &LOCK, NULL, NULL);
+    return e ? e : pg_query(pg, &FORGET_OTHERS, &params, NULL);
+}
+
 enum err queue_forget_others(struct queue *queue, struct pg *pg, const int64_t *ids, size_t count)
 {
-    struct pg_params params = {0};
     pg_array_start(&queue->ids, PG_TYPE_INT8);
     for (size_t i = 0; i < count; i++) {
         pg_array_int(&queue->ids, ids[i]);
     }
-    pg_text(&params, queue->runner);
-    pg_array_param(&params, &queue->ids);
     queue->full_look_at_us = 0;
-    return pg_query(pg, &FORGET_OTHERS, &params, NULL);
+    return pg_transaction(pg, forget_others, queue);
 }
 
 enum err queue_reap(struct queue *queue, struct pg *pg, int64_t *ret_count)
@@ -278,6 +311,7 @@ enum err queue_reap(struct queue *queue, struct pg *pg, int64_t *ret_count)
     struct pg_params params = {0};
     PG_RESULT_AUTO rows = NULL;
     put_types(queue, &params, offsetof(struct queue_type, attempts));
+    pg_text(&params, queue->runner);
     enum err e = pg_query(pg, &REAP, &params, &rows);
     if (!e) {
         *ret_count = PQntuples(rows);

@@ -54,9 +54,11 @@ struct queue_job {
 
 struct queue_end {
     int64_t id;
+    int64_t attempts;  /* as it was taken: a later attempt, of somebody else's, is another matter */
     const char *error; /* NULL: it is done; or given back, see below */
     int64_t delay_ms;  /* before the next attempt; below 0: there is none */
     bool given_back;   /* it never began: the attempt does not count */
+    bool limited;      /* its type may only run so often at once */
 };
 
 /* One for a process; one thread uses it. */
@@ -76,7 +78,8 @@ enum err queue_leave(const char *runner, struct pg *pg);
 /* In one transaction: tell what became of `ends`, and take up to `most` jobs that are due into `arena`;
  * ret_jobs has room for these. */
 enum err queue_turn(struct queue *queue, struct pg *pg, const struct queue_end *ends, size_t ends_count,
-                    struct arena *arena, size_t most, struct queue_job *ret_jobs, size_t *ret_count);
+                    struct arena *arena, size_t most, struct queue_job *ret_jobs, size_t *ret_count,
+                    bool *ret_busy);
 /* Give back all that this process holds by the database's word but for `ids`: what it may have taken when a
  * connection was lost in a commit. */
 enum err queue_forget_others(struct queue *queue, struct pg *pg, const int64_t *ids, size_t count);

@@ -23,6 +23,9 @@ enum {
     QUEUED_LIMIT_MS = 2000,
     PROGRESS_EVERY_MS = 1000,
     TAKE_BEFORE_US = 2000000, /* the end of its life a process takes no more */
+    BUSY_MS = 10,             /* while somebody else takes */
+    LEAD_LIMIT_MS = 5000,     /* of a statement of the one who leads */
+    HEART_LIMIT_MS = 2500,    /* and of the sign of life */
     RETRY_MS = 250,           /* with a database that is away */
 };
 
@@ -43,6 +46,8 @@ struct runner {
     const struct runner_options *options;
     struct queue *queue;
     char id[UUID_TEXT_SIZE];
+    struct pg_options lead_options,
+        heart_options; /* these wait shortly, whatever a job's statements may take */
     atomic_bool stopping;
     atomic_bool ended; /* all jobs have */
     _Atomic int64_t
@@ -135,14 +140,14 @@ static void *run_jobs(void *argument)
 static void *run_heart(void *argument)
 {
     struct runner *runner = argument;
-    struct pg *pg = pg_new(runner->options->pg_options);
+    struct pg *pg = pg_new(&runner->heart_options);
     while (!atomic_load(&runner->ended)) {
         int64_t now_us = clock_monotonic_us();
         enum err e = queue_live(runner->id, pg, runner->options->threads);
         if (!e) {
             atomic_store(&runner->lives_until_us, now_us + QUEUE_LEASE_S * USEC_PER_SEC);
         }
-        int64_t until_us = clock_monotonic_us() + (e ? RETRY_MS : LIVE_EVERY_MS) * 1000;
+        int64_t until_us = clock_monotonic_us() + (e == ERR_UNAVAILABLE ? RETRY_MS : LIVE_EVERY_MS) * 1000;
         while (!atomic_load(&runner->ended) && clock_monotonic_us() < until_us) {
             struct timespec pause = {.tv_nsec = 50 * 1000000L};
             nanosleep(&pause, NULL);
@@ -188,7 +193,9 @@ static void note_end(struct runner *runner, struct leading *leading, size_t plac
     const struct work_limits *type = &runner->options->types[hand->type];
     struct queue_end *end = &leading->ends[leading->ends_count];
     leading->hands[leading->ends_count++] = place;
-    *end = (struct queue_end){.id = hand->job.id};
+    *end = (struct queue_end){.id = hand->job.id,
+                              .attempts = hand->job.attempts,
+                              .limited = type->queue.concurrency < QUEUE_NO_LIMIT};
     if (hand->place == QUEUED) {
         end->given_back = true;
     } else if (hand->result) {
@@ -228,10 +235,12 @@ static void collect(struct runner *runner, struct leading *leading)
 /* Until now these were in hand. */
 static void let_go(struct runner *runner, struct leading *leading)
 {
+    size_t ended = 0;
     for (size_t i = 0; i < leading->ends_count; i++) {
         struct hand *hand = &runner->hands[leading->hands[i]];
         const struct queue_end *end = &leading->ends[i];
         if (!end->given_back) {
+            ended++;
             enum job_outcome outcome = !end->error ? JOB_DONE : end->delay_ms < 0 ? JOB_DEAD : JOB_RETRIED;
             if (end->error) {
                 log_warn("job %lld (%s) failed at attempt %lld%s: %s", (long long)end->id, hand->job.type,
@@ -244,7 +253,7 @@ static void let_go(struct runner *runner, struct leading *leading)
         hand->job.id = 0;
         runner->in_hand--;
     }
-    leading->ended_lately = leading->ends_count;
+    leading->ended_lately = ended;
     leading->ends_count = 0;
 }
 
@@ -308,7 +317,9 @@ static void check_limits(struct runner *runner, struct leading *leading)
         const struct work_limits *type = &runner->options->types[hand->type];
         if (now_us - hand->since_us > type->hard_limit_s * USEC_PER_SEC) {
             size_t none;
+            bool busy;
             struct queue_end end = {.id = hand->job.id,
+                                    .attempts = hand->job.attempts,
                                     .error = "took longer than its limit",
                                     .delay_ms = hand->job.attempts >= type->queue.attempts
                                                     ? -1
@@ -316,7 +327,8 @@ static void check_limits(struct runner *runner, struct leading *leading)
             log_error(
                 "job %lld (%s) takes longer than its limit of %lld s; this process ends and starts anew",
                 (long long)end.id, hand->job.type, (long long)type->hard_limit_s);
-            (void)queue_turn(runner->queue, leading->pg, &end, 1, &leading->arena, 0, leading->jobs, &none);
+            (void)queue_turn(runner->queue, leading->pg, &end, 1, &leading->arena, 0, leading->jobs, &none,
+                             &busy);
             (void)queue_leave(runner->id, leading->pg);
             _exit(1);
         }
@@ -343,6 +355,7 @@ static enum err make_sure(struct runner *runner, struct leading *leading)
 static bool turn(struct runner *runner, struct leading *leading)
 {
     size_t taken = 0;
+    bool busy = false;
     if (leading->unsure && make_sure(runner, leading) != ERR_OK) {
         return false;
     }
@@ -354,7 +367,7 @@ static bool turn(struct runner *runner, struct leading *leading)
     }
     pthread_mutex_unlock(&runner->lock);
     enum err e = queue_turn(runner->queue, leading->pg, leading->ends, leading->ends_count, &leading->arena,
-                            most, leading->jobs, &taken);
+                            most, leading->jobs, &taken, &busy);
     pthread_mutex_lock(&runner->lock);
     if (e) {
         leading->unsure = true;
@@ -364,7 +377,7 @@ static bool turn(struct runner *runner, struct leading *leading)
     take_in(runner, leading, taken);
     arena_reset(&leading->arena);
     if (most) {
-        leading->look_at_us = taken ? 0 : clock_monotonic_us() + IDLE_MS * 1000;
+        leading->look_at_us = taken ? 0 : clock_monotonic_us() + (busy ? BUSY_MS : IDLE_MS) * 1000;
     }
     return true;
 }
@@ -394,7 +407,9 @@ static bool is_stopped(const struct runner *runner)
 static void wait_for_ends(struct runner *runner, const struct leading *leading, bool failed)
 {
     bool busy = !failed && !leading->look_at_us && room(runner, leading);
-    struct timespec until = clock_timespec(clock_monotonic_us() + (failed ? RETRY_MS : IDLE_MS) * 1000);
+    int64_t now_us = clock_monotonic_us(), most_us = now_us + (failed ? RETRY_MS : IDLE_MS) * 1000;
+    bool sooner = !failed && leading->look_at_us > now_us && leading->look_at_us < most_us;
+    struct timespec until = clock_timespec(sooner ? leading->look_at_us : most_us);
     if (!busy && !(runner->ended_count && !failed)) {
         pthread_cond_timedwait(&runner->ends, &runner->lock, &until);
     }
@@ -405,7 +420,7 @@ static bool lead(struct runner *runner)
 {
     struct leading *leading = mem_zalloc(1, sizeof(*leading));
     int64_t drained_by_us = INT64_MAX;
-    leading->pg = pg_new(runner->options->pg_options);
+    leading->pg = pg_new(&runner->lead_options);
     pthread_mutex_lock(&runner->lock);
     while (!atomic_load(&runner->stopping) || runner->in_hand) {
         bool well = turn(runner, leading);
@@ -439,6 +454,9 @@ static void init(struct runner *runner, const struct runner_options *options, st
         types[i] = options->types[i].queue;
     }
     runner->options = options;
+    runner->lead_options = runner->heart_options = *options->pg_options;
+    runner->lead_options.statement_timeout_ms = LEAD_LIMIT_MS;
+    runner->heart_options.statement_timeout_ms = HEART_LIMIT_MS;
     runner->queue = queue_new(types, options->types_count);
     snprintf(runner->id, sizeof(runner->id), "%s", queue_runner(runner->queue));
     pthread_mutex_init(&runner->lock, NULL);

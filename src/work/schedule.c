@@ -13,8 +13,6 @@ static const struct pg_statement INSTALL = {
     "INSERT INTO schedules AS s (name, cron, timezone, type) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE "
     "SET cron = excluded.cron, timezone = excluded.timezone, type = excluded.type, next_at = NULL "
     "WHERE (s.cron, s.timezone, s.type) <> (excluded.cron, excluded.timezone, excluded.type)"};
-static const struct pg_statement FORGET = {"schedule_forget",
-                                           "DELETE FROM schedules WHERE name <> ALL ($1::text[])"};
 /* One process at a time; the others find nothing to do. */
 static const struct pg_statement LOCK = {"schedule_lock",
                                          "SELECT pg_try_advisory_xact_lock(hashtext('schedules'))"};
@@ -41,11 +39,7 @@ struct installing {
 static enum err install(struct pg *pg, void *argument)
 {
     const struct installing *installing = argument;
-    struct pg_array names;
-    struct pg_params forget = {0};
     enum err e = ERR_OK;
-    pg_array_init(&names, 64 * 1024);
-    pg_array_start(&names, PG_TYPE_TEXT);
     for (size_t i = 0; !e && i < installing->count; i++) {
         const struct schedule *schedule = &installing->schedules[i];
         struct pg_params params = {0};
@@ -53,12 +47,8 @@ static enum err install(struct pg *pg, void *argument)
         pg_text(&params, schedule->cron);
         pg_text(&params, schedule->timezone);
         pg_text(&params, schedule->type);
-        pg_array_bytes(&names, schedule->name, strlen(schedule->name));
         e = pg_query(pg, &INSTALL, &params, NULL);
     }
-    pg_array_param(&forget, &names);
-    e = e ? e : pg_query(pg, &FORGET, &forget, NULL);
-    pg_array_free(&names);
     return e;
 }
 

@@ -319,3 +319,9 @@ def test_what_cannot_be_done_with_a_workspace(stack, arguments, code, words):
     space = str(stack.new_user().workspace)
     done = stack.ctl(*(argument.replace("{}", space) for argument in arguments))
     assert done.returncode == code and words in done.stderr, done
+
+
+@pytest.mark.parametrize("arguments", [("events", "--help"), ("events", "import", "--help"), ("user", "add", "x@example.org", "--help")])
+def test_help_of_one_command(stack, arguments):
+    done = stack.ctl(*arguments)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith(f"usage: tallygatectl {arguments[0]} ")

@@ -74,8 +74,10 @@ def ask(make_stack, tmp_path_factory):
             user.get("/analytics/metrics")
         stack.client.post("/auth/login", {"email": user.email, "password": "wrong"})
 
+    stack.postgres.query("INSERT INTO jobs (type) VALUES ('nothing')")
     use()
-    with running(str(BUILD / "tallygatectl"), "--config", str(stack.config), "metrics", "serve", "--sockets", f"{stack.dir}/run", "--listen",
+    with running(str(BUILD / "tallygate-jobd"), "--config", str(stack.config), "--metrics", f"{stack.dir}/run/jobd.metrics"), \
+            running(str(BUILD / "tallygatectl"), "--config", str(stack.config), "metrics", "serve", "--sockets", f"{stack.dir}/run", "--listen",
                  f"127.0.0.1:{port}"), \
             running("prometheus", f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data",
                     f"--web.listen-address=127.0.0.1:{own}"):

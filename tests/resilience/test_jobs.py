@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """tallygate-jobd: jobs run, once where nothing fails, at least once whatever does; and what is due by the calendar is."""
 import os
+import re
 import signal
 import time
 
@@ -8,7 +9,7 @@ import pytest
 
 from env.database import new_database
 from env.jobd import Jobd
-from env.wait import wait_for
+from env.wait import TOP, wait_for
 
 
 @pytest.fixture
@@ -248,3 +249,45 @@ def test_a_job_by_hand(jobd):
     assert (made["state"], made["priority"], made["payload"], made["run_at"]) == ("waiting", 0, {"a": [1, "ü"]}, "2099-01-01T00:00:00.000000Z")
     assert jobd.ctl("show", str(made["id"])) == made
     assert jobd.database.query("SELECT action, subject FROM audit_log") == [("job.created", f"job:{made['id']}")]
+
+
+def test_an_older_backlog_is_not_passed_over(jobd):
+    """What waits since before the last look is taken as quickly as the rest."""
+    jobd.start()
+    jobd.put(500)
+    all_done(jobd, 500)
+    jobd.database.query("INSERT INTO jobs (type, run_at) SELECT 'nothing', now() - interval '1 day' FROM generate_series(1, 20000)")
+    began = time.monotonic()
+    all_done(jobd, 20500, deadline_s=60)
+    assert time.monotonic() - began < 30  # at a handful a second it would be an hour
+
+
+def test_an_end_of_an_earlier_attempt_is_nobodys(jobd):
+    """As of a process that was taken for lost: its job runs anew, and only that attempt ends it."""
+    jobd.database.query(
+        "INSERT INTO jobs (type, state, runner, attempts, started_at)"
+        " VALUES ('x', 'running', '00000000-0000-0000-0000-000000000001', 2, now())"
+    )
+    done = (TOP / "sql" / "queries" / "job_done.sql").read_text()
+    sql = re.sub(r"\$(\d)", r"%(p\1)s", done)
+    with jobd.database.connect() as connection, connection.cursor() as cursor:
+        job = jobd.database.value("SELECT id FROM jobs")
+        for attempts, left in ((1, 1), (2, 0)):
+            cursor.execute(sql, {"p1": "00000000-0000-0000-0000-000000000001", "p2": [job], "p3": [attempts]})
+            connection.commit()
+            assert jobd.count() == left
+
+
+def test_a_taker_that_hangs_keeps_nobody_from_ending(jobd):
+    """Somebody holds what takers take turns by: what ran is told, and the rest waits."""
+    jobd.start()
+    with jobd.database.connect() as connection, connection.cursor() as cursor:
+        jobd.put(5)
+        all_done(jobd, 5)
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('take jobs'))")
+        jobd.put(5)
+        time.sleep(1)
+        assert jobd.count("state = 'waiting' AND type = 'nothing'") == 5
+        assert jobd.database.value("SELECT min(alive_until) > now() + interval '5 s' FROM job_runners")
+        connection.rollback()
+    all_done(jobd, 10)

@@ -138,6 +138,20 @@ def test_one_that_is_refused_is_given_up_and_noted(stack, database, jobd):
         assert database.value("SELECT email_bounced_at FROM users") is None
 
 
+def test_a_sender_that_is_refused_is_no_matter_of_the_receivers(database, jobd):
+    """550 to MAIL FROM: the settings are wrong, and no address has bounced."""
+    with Server() as server:
+        async def refuse(handler, session, envelope, address, options):
+            return "550 5.7.1 not you"
+
+        server.handle_MAIL = refuse
+        notice(database, "ada@example.org")
+        made = jobd(server)
+        made.start()
+        [row] = wait_for(lambda: database.query("SELECT failed_at, error FROM outbox WHERE error IS NOT NULL"), 30, "its failure")
+        assert row[0] is None and "550 5.7.1 not you" in row[1]
+
+
 def test_a_server_that_is_away_is_waited_for(database, jobd):
     with Server() as server:
         url = server.url

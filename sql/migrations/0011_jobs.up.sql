@@ -16,6 +16,7 @@ CREATE TABLE jobs (
     started_at timestamptz,
     progress   jsonb,
     error      text, -- of the last attempt
+    trace      text, -- the traceparent of the request that wants it
     created_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX jobs_waiting ON jobs (priority, run_at, id) WHERE state = 'waiting';

@@ -26,4 +26,4 @@ WITH types AS MATERIALIZED (
 UPDATE jobs j SET state = 'running', runner = $1::uuid, limited = f.limited, attempts = attempts + 1, started_at = now(), progress = NULL
 FROM fitting f
 WHERE j.id = f.id AND f.nth <= f.room
-RETURNING j.id, j.type, j.payload, j.attempts, j.priority, (extract(epoch FROM j.run_at) * 1000000)::bigint
+RETURNING j.id, j.type, j.payload, j.attempts, j.priority, (extract(epoch FROM j.run_at) * 1000000)::bigint, j.trace

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -168,9 +169,28 @@ static struct metrics_seat nobody;
 static struct metrics_seat *own = &nobody;
 static struct metrics *shared;
 
+static int64_t cpu_counted_us;
+
+static int64_t cpu_us(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return used.tv_sec * USEC_PER_SEC + used.tv_nsec / 1000;
+}
+
+void metrics_count_cpu(void)
+{
+    int64_t now_us = cpu_us();
+    if (shared) {
+        atomic_fetch_add_explicit(&shared->cpu_us, (uint64_t)(now_us - cpu_counted_us), memory_order_relaxed);
+    }
+    cpu_counted_us = now_us;
+}
+
 void metrics_sit_down(struct metrics *metrics)
 {
     shared = metrics;
+    cpu_counted_us = cpu_us(); /* an image before this one counted its own */
     for (size_t i = 0; i < METRICS_SEATS; i++) {
         int64_t none = 0;
         if (atomic_compare_exchange_strong(&metrics->seats[i].pid, &none, (int64_t)getpid())) {

@@ -69,6 +69,7 @@ struct metrics {
     _Atomic uint64_t answer_cache_misses;       /* answers that had to be made */
     _Atomic uint64_t rate_limited;              /* requests that were too many */
     _Atomic uint64_t logins[METRICS_LOGINS];
+    _Atomic uint64_t cpu_us; /* processor time of its processes */
     _Atomic uint64_t trace_spans_sent;
     _Atomic uint64_t trace_spans_dropped;
     _Atomic uint64_t database_connects;    /* connections that were made to PostgreSQL */
@@ -95,6 +96,9 @@ void metrics_sit_down(struct metrics *metrics);
 struct metrics *metrics_own(void);
 /* The seat of this process: that of nobody before metrics_sit_down(). */
 struct metrics_seat *metrics_seat(void);
+/* Count the processor time that this process has used since the last call, or since it sat down. By one
+ * thread, now and then. */
+void metrics_count_cpu(void);
 /* Clear the seat of a process that is dead; 0: of all that are. */
 void metrics_clear_seat(struct metrics *metrics, pid_t pid);
 

@@ -44,6 +44,10 @@ struct span {
     const char *route;
     int status; /* 0: this is none */
     int64_t workspace_id;
+    /* of a job */
+    const char *job_type; /* NULL: this is none */
+    int64_t job_id;
+    int64_t job_attempts;
 };
 
 static struct {
@@ -63,7 +67,7 @@ static struct {
     size_t count;
 } tracing = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static _Thread_local const struct trace_context *current;
+static _Thread_local const struct trace_place *current;
 
 void trace_setup(const struct config *config, const char *pool)
 {
@@ -73,9 +77,14 @@ void trace_setup(const struct config *config, const char *pool)
     tracing.pool = pool;
 }
 
+bool trace_is_on(void)
+{
+    return tracing.endpoint != NULL;
+}
+
 /* The last 14 digits of an id are random also where its first are not (W3C Trace Context 2, section 3.3.1).
  */
-bool trace_decide(const char *trace_id, bool wished)
+static bool decide(const char *trace_id, bool wished)
 {
     if (!tracing.endpoint || (tracing.follow && wished)) {
         return wished;
@@ -84,9 +93,61 @@ bool trace_decide(const char *trace_id, bool wished)
     return random % SHARE_OF < (uint64_t)tracing.share;
 }
 
-void trace_set_current(const struct trace_context *context)
+static bool is_hex(const char *s, size_t length)
 {
-    current = context;
+    return strspn(s, "0123456789abcdef") >= length;
+}
+
+static bool all_zero(const char *s, size_t length)
+{
+    return strspn(s, "0") >= length;
+}
+
+/* W3C Trace Context, section 3.2: version-traceid-parentid-flags in lower-case hex; a version after
+ * 00 may have more behind a further dash. */
+static bool parent_valid(const char *s)
+{
+    enum { LENGTH = TRACE_PARENT_SIZE - 1 };
+    if (strnlen(s, LENGTH + 1) < LENGTH || !is_hex(s, 2) || strncmp(s, "ff", 2) == 0) {
+        return false;
+    }
+    bool ends = s[LENGTH] == '\0' || (strncmp(s, "00", 2) != 0 && s[LENGTH] == '-');
+    return ends && s[2] == '-' && is_hex(s + 3, 32) && !all_zero(s + 3, 32) && s[35] == '-' &&
+           is_hex(s + 36, 16) && !all_zero(s + 36, 16) && s[52] == '-' && is_hex(s + 53, 2);
+}
+
+void trace_place_new(const char *given, struct trace_place *ret)
+{
+    uint8_t random[24];
+    bool wished = false;
+    crypto_random(random, sizeof(random));
+    random[0] |= 1; /* never all zeros */
+    random[16] |= 1;
+    *ret = (struct trace_place){0};
+    if (given && parent_valid(given)) {
+        memcpy(ret->trace_id, given + 3, TRACE_ID_SIZE - 1);
+        memcpy(ret->parent_id, given + 36, TRACE_SPAN_SIZE - 1);
+        wished = strchr("13579bdf", given[54]) != NULL; /* only the sampled bit is defined in version 00 */
+    } else {
+        crypto_hex(random, 16, ret->trace_id);
+    }
+    crypto_hex(random + 16, 8, ret->span_id);
+    ret->sampled = decide(ret->trace_id, wished);
+}
+
+void trace_place_format(const struct trace_place *place, char ret[TRACE_PARENT_SIZE])
+{
+    snprintf(ret, TRACE_PARENT_SIZE, "00-%s-%s-0%d", place->trace_id, place->span_id, place->sampled);
+}
+
+const struct trace_place *trace_current(void)
+{
+    return current;
+}
+
+void trace_set_current(const struct trace_place *place)
+{
+    current = place;
 }
 
 static void count_spans(bool sent, size_t count)
@@ -151,11 +212,30 @@ void trace_end_request(const struct trace_request *request)
     span.begin_us = span.end_us - request->duration_us;
     snprintf(span.trace_id, sizeof(span.trace_id), "%s", current->trace_id);
     snprintf(span.span_id, sizeof(span.span_id), "%s", current->span_id);
-    snprintf(span.parent_id, sizeof(span.parent_id), "%s", request->parent_id);
+    snprintf(span.parent_id, sizeof(span.parent_id), "%s", current->parent_id);
     snprintf(span.method, sizeof(span.method), "%s", request->method);
     snprintf(span.request_id, sizeof(span.request_id), "%s", request->request_id);
     snprintf(span.name, sizeof(span.name), "%s%s%s", span.method, request->route ? " " : "",
              request->route ? request->route : "");
+    put(&span);
+}
+
+void trace_end_job(const struct trace_job *job)
+{
+    if (!current || !current->sampled || !tracing.endpoint) {
+        return;
+    }
+    struct span span = {.kind = TRACE_CONSUMER,
+                        .failed = job->failed,
+                        .job_type = job->type,
+                        .job_id = job->id,
+                        .job_attempts = job->attempts};
+    span.end_us = clock_now_us();
+    span.begin_us = span.end_us - (clock_monotonic_us() - job->began_us);
+    snprintf(span.trace_id, sizeof(span.trace_id), "%s", current->trace_id);
+    snprintf(span.span_id, sizeof(span.span_id), "%s", current->span_id);
+    snprintf(span.parent_id, sizeof(span.parent_id), "%s", current->parent_id);
+    snprintf(span.name, sizeof(span.name), "process %s", job->type);
     put(&span);
 }
 
@@ -183,7 +263,7 @@ static void put_number(struct buf *buf, bool *any, const char *key, int64_t numb
     *any = true;
 }
 
-/* Attributes are named by the semantic conventions of OpenTelemetry (HTTP and database spans). */
+/* Attributes are named by the semantic conventions of OpenTelemetry (HTTP, database and messaging spans). */
 static void put_span(struct buf *buf, const struct span *span)
 {
     bool any = false;
@@ -206,6 +286,15 @@ static void put_span(struct buf *buf, const struct span *span)
     if (span->statement) {
         put_attribute(buf, &any, "db.system.name", "postgresql");
         put_attribute(buf, &any, "db.query.summary", span->name);
+    }
+    if (span->job_type) {
+        char id[24];
+        snprintf(id, sizeof(id), "%lld", (long long)span->job_id);
+        put_attribute(buf, &any, "messaging.system", "tallygate");
+        put_attribute(buf, &any, "messaging.operation.type", "process");
+        put_attribute(buf, &any, "messaging.destination.name", span->job_type);
+        put_attribute(buf, &any, "messaging.message.id", id);
+        put_number(buf, &any, "tallygate.job_attempt", span->job_attempts);
     }
     buf_printf(buf, "],\"status\":{%s}}", span->failed ? "\"code\":2" : "");
 }

@@ -17,21 +17,21 @@
 
 #include "base/config.h"
 
-enum { TRACE_ID_SIZE = 33, TRACE_SPAN_SIZE = 17, TRACE_NAME_SIZE = 96 };
+enum { TRACE_ID_SIZE = 33, TRACE_SPAN_SIZE = 17, TRACE_PARENT_SIZE = 56, TRACE_NAME_SIZE = 96 };
 
 /* As in the protocol. */
-enum trace_kind { TRACE_INTERNAL = 1, TRACE_SERVER = 2, TRACE_CLIENT = 3 };
+enum trace_kind { TRACE_INTERNAL = 1, TRACE_SERVER = 2, TRACE_CLIENT = 3, TRACE_CONSUMER = 5 };
 
-/* What spans of a thread's work belong to. The texts are lower-case hex and live as long as it is current. */
-struct trace_context {
-    const char *trace_id;
-    const char *span_id;
+/* A span's place: its trace, itself, and what it is a part of. All lower-case hex. */
+struct trace_place {
+    char trace_id[TRACE_ID_SIZE];
+    char span_id[TRACE_SPAN_SIZE];
+    char parent_id[TRACE_SPAN_SIZE]; /* "": it begins the trace */
     bool sampled;
 };
 
 /* Of a request as a whole. Texts are copied, but for `route`, which must live for ever. */
 struct trace_request {
-    const char *parent_id; /* "": it begins the trace */
     const char *method;
     const char *route; /* the pattern, or NULL */
     const char *request_id;
@@ -40,22 +40,38 @@ struct trace_request {
     int64_t duration_us;  /* until now */
 };
 
+/* Of an attempt of a job. */
+struct trace_job {
+    const char *type; /* must live for ever */
+    int64_t id;
+    int64_t attempts; /* with this one */
+    int64_t began_us; /* monotonic */
+    bool failed;
+};
+
 /* Before there are threads. Both must live for ever. */
 void trace_setup(const struct config *config, const char *pool);
 /* Start and stop the thread that sends, after fork(). Without effect when tracing is off. */
 bool trace_start(void);
 void trace_stop(void);
 
-/* Whether a trace is sampled; `wished` is what the caller's traceparent says. When tracing is off that wish
- * is just handed on. */
-bool trace_decide(const char *trace_id, bool wished);
-/* What this thread works on from now on; NULL: nothing. */
-void trace_set_current(const struct trace_context *context);
+/* Whether spans are sent at all. */
+bool trace_is_on(void);
+/* Make a new span: in the trace of `given`, a traceparent (W3C Trace Context, section 3.2), or when that is
+ * NULL or none in a trace of its own. Whether it is sampled follows from the trace's id and the settings;
+ * when tracing is off the caller's wish is just handed on. */
+void trace_place_new(const char *given, struct trace_place *ret);
+/* As a traceparent, for what is a part of it. */
+void trace_place_format(const struct trace_place *place, char ret[TRACE_PARENT_SIZE]);
+/* What this thread works on from now on, which must live as long as it is current; NULL: nothing. */
+void trace_set_current(const struct trace_place *place);
+const struct trace_place *trace_current(void);
 /* When a piece of work begins (monotonic µs); 0 when nothing is to be told of it. */
 int64_t trace_begin(void);
 /* It is over: a child of what is current. Nothing for 0. */
 void trace_end(enum trace_kind kind, const char *name, int64_t began_us, bool failed);
-/* The same for the request that is current. */
+/* The same for the request, or the job, that is current. */
 void trace_end_request(const struct trace_request *request);
+void trace_end_job(const struct trace_job *job);
 
 #endif

@@ -275,6 +275,14 @@ static void put_processes(const struct metrics *const pools[EXPOSITION_POOLS], s
                        EXPOSITION_NAMES[i], bytes);
         }
     }
+    describe(text, "workers_cpu_seconds", "counter", "seconds",
+             "Processor time that the workers used, also those that are gone.");
+    for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
+        if (pools[i]) {
+            buf_printf(text, "workers_cpu_seconds_total{service=\"%s\"} %.6f\n", EXPOSITION_NAMES[i],
+                       (double)atomic_load(&pools[i]->cpu_us) / (double)USEC_PER_SEC);
+        }
+    }
     describe(text, "pool_start_time_seconds", "gauge", "seconds", "When the pool was started, as Unix time.");
     for (size_t i = 0; i < EXPOSITION_POOLS; i++) {
         if (pools[i]) {

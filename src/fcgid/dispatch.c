@@ -228,7 +228,7 @@ static int answer(struct dispatcher *dispatcher, enum err e)
 static void turn_to(struct dispatcher *dispatcher)
 {
     log_set_request(&dispatcher->line);
-    trace_set_current(&dispatcher->trace);
+    trace_set_current(&dispatcher->request.trace);
 }
 
 static void turn_from(void)
@@ -252,8 +252,7 @@ static void end(struct dispatcher *dispatcher, enum err e)
     atomic_fetch_sub_explicit(&metrics_seat()->requests, 1, memory_order_relaxed);
     log_access(status, duration_us);
     const struct request *request = &dispatcher->request;
-    const struct trace_request traced = {.parent_id = request->parent_id,
-                                         .method = request->method,
+    const struct trace_request traced = {.method = request->method,
                                          .route = route ? route->pattern : NULL,
                                          .request_id = request->request_id,
                                          .status = status,
@@ -317,10 +316,9 @@ bool dispatch_start(struct dispatcher *dispatcher, struct services *services)
     dispatcher->stream = (struct dispatch_stream){.stream.send = send_piece, .dispatcher = dispatcher};
     dispatcher->response.stream = &dispatcher->stream.stream;
     dispatcher->line = (struct log_request){.request_id = request->request_id,
-                                            .trace_id = request->trace_id,
+                                            .trace_id = request->trace.trace_id,
                                             .method = request->method,
                                             .route = "none"};
-    dispatcher->trace = (struct trace_context){request->trace_id, request->span_id, request->sampled};
     const char *allow = NULL;
     enum err found = router_match(dispatcher->router, request, &allow);
     if (request->route) {

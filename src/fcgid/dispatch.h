@@ -7,7 +7,6 @@
 #include "base/buf.h"
 #include "base/gate.h"
 #include "base/log.h"
-#include "base/trace.h"
 #include "http/fcgi.h"
 #include "http/request.h"
 #include "http/response.h"
@@ -36,7 +35,6 @@ struct dispatcher {
     struct response response;
     struct dispatch_stream stream;
     struct log_request line;
-    struct trace_context trace;
     int64_t started_us;
     int64_t waits_from_us; /* see trace_begin() */
     bool holds_large;      /* a place at services.large_bodies, or waits for one */

@@ -286,6 +286,7 @@ static void *run_housekeeper(void *argument)
     struct housekeeping state = {.pg = pg_new(&worker->pg_options)};
     while (!atomic_load(&worker->stopping)) {
         keep_house(worker, &state);
+        metrics_count_cpu();
         pthread_mutex_lock(&worker->lock);
         worker->housekept = true;
         pthread_cond_broadcast(&worker->changed);
@@ -498,6 +499,7 @@ _Noreturn void worker_run(const struct worker_options *options)
     }
     ingest_stop(worker.ingest);
     trace_stop();
+    metrics_count_cpu();
     seats_free(worker.seats);
     gate_free(worker.large_bodies);
     token_cache_free(worker.token_cache);

@@ -6,53 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
 #include "base/utf8.h"
-
-static bool is_hex(const char *s, size_t length)
-{
-    return strspn(s, "0123456789abcdef") >= length;
-}
-
-static bool all_zero(const char *s, size_t length)
-{
-    return strspn(s, "0") >= length;
-}
-
-/* W3C Trace Context, section 3.2: version-traceid-parentid-flags in lower-case hex; a version after
- * 00 may have more behind a further dash. */
-static bool traceparent_valid(const char *s)
-{
-    enum { LENGTH = 55 };
-    if (strnlen(s, LENGTH + 1) < LENGTH || !is_hex(s, 2) || strncmp(s, "ff", 2) == 0) {
-        return false;
-    }
-    bool ends = s[LENGTH] == '\0' || (strncmp(s, "00", 2) != 0 && s[LENGTH] == '-');
-    return ends && s[2] == '-' && is_hex(s + 3, 32) && !all_zero(s + 3, 32) && s[35] == '-' &&
-           is_hex(s + 36, 16) && !all_zero(s + 36, 16) && s[52] == '-' && is_hex(s + 53, 2);
-}
-
-static void set_trace(struct request *request)
-{
-    const char *given = request_variable(request, "HTTP_TRACEPARENT");
-    uint8_t random[24];
-    bool wished = false;
-
-    crypto_random(random, sizeof(random));
-    random[0] |= 1; /* never all zeros */
-    random[16] |= 1;
-    if (given && traceparent_valid(given)) {
-        memcpy(request->trace_id, given + 3, TRACE_ID_LENGTH);
-        memcpy(request->parent_id, given + 36, sizeof(request->parent_id) - 1);
-        wished = strchr("13579bdf", given[54]) != NULL; /* only the sampled bit is defined in version 00 */
-    } else {
-        crypto_hex(random, 16, request->trace_id);
-    }
-    crypto_hex(random + 16, 8, request->span_id);
-    request->sampled = trace_decide(request->trace_id, wished);
-    snprintf(request->traceparent, sizeof(request->traceparent), "00-%s-%s-0%d", request->trace_id,
-             request->span_id, request->sampled);
-}
 
 static bool request_id_valid(const char *id)
 {
@@ -94,7 +48,8 @@ void request_init(struct request *request, struct arena *arena, struct services 
     request->path = arena_strndup(arena, uri, path_length);
     request->query = uri[path_length] == '?' ? uri + path_length + 1 : "";
     set_request_id(request);
-    set_trace(request);
+    trace_place_new(request_variable(request, "HTTP_TRACEPARENT"), &request->trace);
+    trace_place_format(&request->trace, request->traceparent);
 }
 
 const char *request_variable(const struct request *request, const char *name)

@@ -15,6 +15,7 @@
 #include "base/crypto.h"
 #include "base/err.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "http/problem.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -64,7 +65,7 @@ struct principal {
     int64_t burst;
 };
 
-enum { REQUEST_PARAMS_MAX = 4, REQUEST_QUERY_MAX = 32, REQUEST_ID_MAX = 128, TRACE_ID_LENGTH = 32 };
+enum { REQUEST_PARAMS_MAX = 4, REQUEST_QUERY_MAX = 32, REQUEST_ID_MAX = 128 };
 
 struct request_param {
     const char *name;
@@ -94,11 +95,8 @@ struct request {
     const char *path;  /* raw, without the query */
     const char *query; /* raw, "" when there is none */
     const char *request_id;
-    char traceparent[56]; /* ours, made from the caller's or new */
-    char trace_id[TRACE_ID_LENGTH + 1];
-    char span_id[17];   /* ours in that trace */
-    char parent_id[17]; /* the caller's, or "" */
-    bool sampled;       /* whether spans are told of it (base/trace.h) */
+    struct trace_place trace; /* a part of the caller's trace, or of a new one */
+    char traceparent[TRACE_PARENT_SIZE];
 
     const struct route *route;
     struct request_param params[REQUEST_PARAMS_MAX];

@@ -33,7 +33,8 @@ static const struct pg_statement SHOW = {
                        " FROM jobs_done WHERE id = $1 LIMIT 1"};
 static const struct pg_statement PUT = {
     "background_put",
-    "INSERT INTO jobs (type, payload, priority, run_at) VALUES ($1, coalesce($2, '{}')::jsonb, $3, coalesce($4::timestamptz, now())) "
+    "INSERT INTO jobs (type, payload, priority, run_at, trace) "
+    "VALUES ($1, coalesce($2, '{}')::jsonb, $3, coalesce($4::timestamptz, now()), nullif($5, '')) "
     "RETURNING id, jsonb_build_object('type', type), " LIVE};
 static const struct pg_statement RETRY = {
     "background_retry",
@@ -159,6 +160,7 @@ enum err background_put(struct request *request, struct response *response)
     pg_text(&params, values[PAYLOAD].json ? json_text(values[PAYLOAD].json, &length) : NULL);
     pg_int(&params, values[PRIORITY].present ? values[PRIORITY].integer : 1);
     pg_text(&params, later ? run_at : NULL);
+    pg_text(&params, request->traceparent);
     e = audit_carry_out(request, &change, &made);
     if (!e) {
         JSON_AUTO job = json_at(made, 0, 2);

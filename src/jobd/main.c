@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/trace.h"
 #include "identity/mail.h"
 #include "jobd/handlers.h"
 #include "store/migrate.h"
@@ -72,6 +73,7 @@ static void tick(struct pg *pg, void *argument)
         (void)schedule_run(pg);
         look_for_mail(jobd, pg);
     }
+    metrics_count_cpu();
     sd_notify(0, "WATCHDOG=1");
 }
 
@@ -144,7 +146,7 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     }
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
-    if (pthread_create(&waiter, NULL, wait_for_signal, &signals) != 0) {
+    if (!trace_start() || pthread_create(&waiter, NULL, wait_for_signal, &signals) != 0) {
         log_error("a thread cannot be started");
         return 1;
     }
@@ -169,6 +171,8 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     log_info("running jobs in %lld threads", (long long)config->jobs_threads);
     sd_notify(0, "READY=1");
     bool well = runner_run(&options);
+    trace_stop();
+    metrics_count_cpu();
     atomic_store(&metrics_seat()->ready, 0);
     pthread_join(waiter, NULL);
     close(signals.stop_event);
@@ -240,6 +244,7 @@ int main(int argc, char **argv)
         return 1;
     }
     log_setup("tallygate-jobd", NULL, (enum log_level)config.log_level);
+    trace_setup(&config, "jobd");
 #ifndef __SANITIZE_ADDRESS__
     prctl(PR_SET_DUMPABLE, 0); /* the memory holds the master secret */
 #endif

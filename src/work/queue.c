@@ -7,14 +7,15 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/trace.h"
 #include "queries.h"
 
 enum { FULL_LOOK_EVERY_US = 1000000, ARRAY_MAX_BYTES = 4 * 1024 * 1024, FORGET_RUNNERS_H = 1 };
 
 static const struct pg_statement PUT = {
     "queue_put",
-    "INSERT INTO jobs (type, payload, priority, run_at, unique_key) "
-    "VALUES ($1, coalesce($2, '{}')::jsonb, $3, now() + $4::bigint * interval '1 s', $5) ON CONFLICT DO NOTHING RETURNING id"};
+    "INSERT INTO jobs (type, payload, priority, run_at, unique_key, trace) "
+    "VALUES ($1, coalesce($2, '{}')::jsonb, $3, now() + $4::bigint * interval '1 s', $5, $6) ON CONFLICT DO NOTHING RETURNING id"};
 static const struct pg_statement LIVE = {
     "queue_live",
     "INSERT INTO job_runners (id, host, pid, threads, alive_until) VALUES ($1::uuid, $2, $3, $4, now() + $5::bigint * interval '1 s') "
@@ -53,11 +54,16 @@ enum err queue_put(struct pg *pg, const struct queue_order *order, int64_t *ret_
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO row = NULL;
+    char trace[TRACE_PARENT_SIZE];
+    if (trace_current()) {
+        trace_place_format(trace_current(), trace);
+    }
     pg_text(&params, order->type);
     pg_text(&params, order->payload);
     pg_int(&params, order->priority);
     pg_int(&params, order->delay_s);
     pg_text(&params, order->unique_key);
+    pg_text(&params, trace_current() ? trace : NULL);
     enum err e = pg_query(pg, &PUT, &params, &row);
     if (!e && ret_id) {
         *ret_id = PQntuples(row) ? pg_get_int(row, 0, 0) : 0;
@@ -227,11 +233,12 @@ static enum err take(struct pg *pg, struct turn *turn)
     e = pg_query(pg, &TAKE, &params, &rows);
     for (int row = 0; !e && row < PQntuples(rows); row++) {
         int64_t priority = pg_get_int(rows, row, 4), run_at_us = pg_get_int(rows, row, 5);
-        turn->jobs[turn->count++] =
-            (struct queue_job){.id = pg_get_int(rows, row, 0),
-                               .type = arena_strdup(turn->arena, pg_get_text(rows, row, 1)),
-                               .payload = arena_strdup(turn->arena, pg_get_text(rows, row, 2)),
-                               .attempts = pg_get_int(rows, row, 3)};
+        turn->jobs[turn->count++] = (struct queue_job){
+            .id = pg_get_int(rows, row, 0),
+            .type = arena_strdup(turn->arena, pg_get_text(rows, row, 1)),
+            .payload = arena_strdup(turn->arena, pg_get_text(rows, row, 2)),
+            .attempts = pg_get_int(rows, row, 3),
+            .trace = PQgetisnull(rows, row, 6) ? NULL : arena_strdup(turn->arena, pg_get_text(rows, row, 6))};
         last_us[priority] = run_at_us > last_us[priority] ? run_at_us : last_us[priority];
     }
     /* They come in order: what lies before the last one is taken. After a look from the beginning that may be

@@ -33,7 +33,8 @@ struct queue_order {
                                waits or runs */
 };
 
-/* Put one in, in the caller's transaction. *ret_id is 0 when its key was taken; NULL: nobody wants to know.
+/* Put one in, in the caller's transaction; it belongs to the trace that is current. *ret_id is 0 when its key
+ * was taken; NULL: nobody wants to know.
  */
 enum err queue_put(struct pg *pg, const struct queue_order *order, int64_t *ret_id);
 
@@ -50,6 +51,7 @@ struct queue_job {
     const char *type;
     const char *payload; /* JSON */
     int64_t attempts;    /* with this one */
+    const char *trace;   /* the traceparent of who put it in; NULL: nobody's */
 };
 
 struct queue_end {

@@ -13,6 +13,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/trace.h"
 
 enum {
     HAND_MAX = 2 * QUEUE_TAKE_MAX, /* jobs in hand */
@@ -38,6 +39,8 @@ struct hand {
     struct arena arena; /* of the job's texts */
     int64_t since_us;   /* that it is in this place */
     int64_t took_us;
+    bool traced;
+    struct trace_place trace;
     enum err result;
     char error[JOB_ERROR_SIZE];
 };
@@ -80,6 +83,16 @@ void job_progress(struct job *job, int64_t done, int64_t total)
     }
 }
 
+/* What this thread says and measures is of this job's trace; with NULL of none any more. */
+static void turn_to(const struct hand *hand)
+{
+    static _Thread_local struct log_request line;
+    bool traced = hand && hand->traced;
+    line.trace_id = traced ? hand->trace.trace_id : NULL;
+    log_set_request(traced ? &line : NULL);
+    trace_set_current(traced ? &hand->trace : NULL);
+}
+
 static void run_one(struct runner *runner, struct hand *hand, struct pg *pg, struct arena *arena)
 {
     const struct work_limits *type = &runner->options->types[hand->type];
@@ -93,8 +106,20 @@ static void run_one(struct runner *runner, struct hand *hand, struct pg *pg, str
                       .runner = runner,
                       .soft_us = began_us + type->soft_limit_s * USEC_PER_SEC,
                       .told_us = began_us};
+    hand->traced = hand->job.trace || trace_is_on();
+    if (hand->traced) {
+        trace_place_new(hand->job.trace, &hand->trace);
+    }
+    turn_to(hand);
     hand->result = runner->options->handlers[hand->type](&job);
     hand->took_us = clock_monotonic_us() - began_us;
+    const struct trace_job traced = {.type = type->queue.name,
+                                     .id = job.id,
+                                     .attempts = job.attempts,
+                                     .began_us = began_us,
+                                     .failed = hand->result != ERR_OK};
+    trace_end_job(&traced);
+    turn_to(NULL);
     if (hand->result) {
         snprintf(hand->error, sizeof(hand->error), "%s",
                  *job.error ? job.error : err_info(hand->result)->title);
@@ -243,8 +268,10 @@ static void let_go(struct runner *runner, struct leading *leading)
             ended++;
             enum job_outcome outcome = !end->error ? JOB_DONE : end->delay_ms < 0 ? JOB_DEAD : JOB_RETRIED;
             if (end->error) {
+                turn_to(hand);
                 log_warn("job %lld (%s) failed at attempt %lld%s: %s", (long long)end->id, hand->job.type,
                          (long long)hand->job.attempts, outcome == JOB_DEAD ? ", its last" : "", end->error);
+                turn_to(NULL);
             }
             runner->options->count(hand->type, outcome, hand->took_us, runner->options->argument);
         }
@@ -278,7 +305,8 @@ static void take_in(struct runner *runner, struct leading *leading, size_t count
         hand->job = (struct queue_job){.id = job->id,
                                        .type = arena_strdup(&hand->arena, job->type),
                                        .payload = arena_strdup(&hand->arena, job->payload),
-                                       .attempts = job->attempts};
+                                       .attempts = job->attempts,
+                                       .trace = job->trace ? arena_strdup(&hand->arena, job->trace) : NULL};
         hand->type = find_type(runner, job->type);
         hand->place = QUEUED;
         hand->since_us = clock_monotonic_us();

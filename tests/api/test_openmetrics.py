@@ -2,6 +2,7 @@
 """What the pools count, read by the parser of Prometheus' own client."""
 import collections
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -132,6 +133,33 @@ def test_counts_outlive_workers_masters_and_reloads(make_stack):
     found = record(10)
     assert value(found, "workers_replaced_total", service="ingest") == 3
     wait_for(lambda: value(samples(stack), "workers_ready", service="ingest") == 2, what="only the living")
+
+
+def used_s(pid):
+    """Processor time of a process, by the kernel's word."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_processor_time_is_of_all_workers_also_of_the_dead(stack):
+    user = stack.new_user()
+
+    def counted():
+        return value(samples(stack), "workers_cpu_seconds_total", service="auth")
+
+    for _ in range(5):
+        user.login()
+    workers = process_children(stack.auth.pid)
+    # Workers tell it four times a second, and the kernel counts in hundredths.
+    wait_for(lambda: abs(counted() - sum(used_s(pid) for pid in workers)) < 0.05, what="it to agree with the kernel")
+    before = counted()
+    assert before > 0
+    os.kill(workers[0], signal.SIGKILL)
+    wait_for(lambda: set(process_children(stack.auth.pid)) - set(workers), what="another worker")
+    assert counted() >= before
+    for _ in range(5):
+        user.login()
+    wait_for(lambda: counted() > before, what="it to grow")
 
 
 def test_a_pool_that_stopped_is_told_of(stack):

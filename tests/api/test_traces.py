@@ -3,13 +3,15 @@
 import contextlib
 import http.server
 import json
+import pathlib
+import subprocess
 import threading
 import time
 
 import pytest
 
 from env import clients
-from env.wait import wait_for
+from env.wait import BUILD, wait_for
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -111,6 +113,38 @@ def test_an_event_waits_for_its_commit(stack, collector):
     assert [span["name"] for span in spans if span["kind"] == 1] == ["wait for the commit"]
     # What was sent is nobody's business there.
     assert not [word for word in ("secret", "4711", user.token) if word in json.dumps(collector.bodies)]
+
+
+def test_a_job_belongs_to_the_request_that_wanted_it(stack, collector):
+    admin = stack.new_user()
+    assert stack.ctl("user", "role", admin.email, "admin").returncode == 0
+    wanted, quiet = trace_of(stack), trace_of(stack)
+    admin.login()
+    _, spans = traced(stack, collector, "POST", "/admin/jobs", wanted, token=admin.token, json_body={"type": "partitions.make"})
+    [server] = [span for span in spans if span["kind"] == 2]
+    answer = stack.client.post("/admin/jobs", {"type": "nothing"}, token=admin.token, headers={"traceparent": f"00-{quiet}-{SPAN}-00"})
+    assert answer.status == 201
+    log = f"{stack.dir}/log/jobd.log"
+    with open(log, "ab") as lines:
+        process = subprocess.Popen([str(BUILD / "tallygate-jobd"), "--config", str(stack.config), "--metrics", f"{stack.dir}/run/jobd.metrics"],
+                                   stderr=lines, stdin=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: [span for span in collector.of(wanted) if span["kind"] == 5], 30, "the job's span")
+        wait_for(lambda: stack.postgres.value("SELECT count(*) FROM jobs WHERE type IN ('partitions.make', 'nothing')") == 0, 30, "both to be done")
+        process.terminate()
+        assert process.wait(30) == 0, pathlib.Path(log).read_text()
+    finally:
+        process.kill()
+        process.wait(30)
+    [job] = [span for span in collector.of(wanted) if span["kind"] == 5]
+    assert (job["name"], job["parentSpanId"], job["status"]) == ("process partitions.make", server["spanId"], {})
+    told = attributes(job)
+    assert (told["messaging.destination.name"], told["messaging.operation.type"], told["tallygate.job_attempt"]) == ("partitions.make", "process", "1")
+    assert int(told["messaging.message.id"]) > 0
+    assert not collector.of(quiet)
+    # Statements of the job are below it, and what nobody wished for is in no trace (the share is 0).
+    assert {span["kind"] for span in collector.spans() if span["parentSpanId"] == job["spanId"]} == {3}
+    assert not [span for span in collector.spans() if span["kind"] == 5 and span["traceId"] != wanted]
 
 
 def test_what_a_collector_understands(stack, collector):

@@ -125,9 +125,9 @@ static void traceparent_is_taken_or_made(void **state)
         const char *environment[] = {text, NULL};
         start(fixture, environment);
         const struct request *request = &fixture->request;
-        assert_int_equal(strcmp(request->trace_id, ID) == 0, CASES[i].taken);
+        assert_int_equal(strcmp(request->trace.trace_id, ID) == 0, CASES[i].taken);
         assert_int_equal(strlen(request->traceparent), 55);
-        assert_memory_equal(request->traceparent + 3, request->trace_id, TRACE_ID_LENGTH);
+        assert_memory_equal(request->traceparent + 3, request->trace.trace_id, TRACE_ID_SIZE - 1);
         assert_null(strstr(request->traceparent, "00f067aa0ba902b7")); /* the span is our own */
     }
 }

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from env.database import new_database
 from env.wait import wait_for
 
 
@@ -114,3 +115,25 @@ def test_strays_move_into_their_partition(make_stack):
     where = "SELECT tableoid::regclass::text FROM events WHERE workspace_id = %s AND id = %s"
     assert stack.postgres.value(where, user.workspace, sent["id"]) == "events_default"
     wait_for(lambda: stack.postgres.value(where, user.workspace, sent["id"]).startswith("events_2"), 30)
+
+
+def test_whoever_reads_while_strays_move_finds_them(stack):
+    """A reader plans with the partitions of one moment and reads as of a later one; what moved between these must not be lost to it."""
+    where = "FROM events WHERE workspace_id = 1 AND id = '00000000-0000-7000-8000-000000000001'"
+    with new_database(stack) as database:
+        database.query("INSERT INTO events (id, workspace_id, type, value, user_id, occurred_at) "
+                       "VALUES ('00000000-0000-7000-8000-000000000001', 1, 'x', 1, 'u', now() + interval '7 years')")
+        assert database.value(f"SELECT tableoid::regclass::text {where}") == "events_default"
+        found = []
+        reader = threading.Thread(target=lambda: found.append(database.value(f"SELECT count(*) {where}")))
+        with database.connect() as mover, mover.cursor() as cursor:
+            cursor.execute("SELECT ensure_event_partition((now() + interval '7 years')::date, 'month')")
+            assert cursor.fetchone()[0]
+            reader.start()
+            wait_for(lambda: database.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                                            "AND datname = current_database() AND query LIKE 'SELECT count(*) FROM events %'") == 1,
+                     30, "the reader to wait")
+            mover.commit()
+        reader.join(30)
+        assert found == [1]
+        assert database.value(f"SELECT tableoid::regclass::text {where}").startswith("events_2")

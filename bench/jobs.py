@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """python3 bench/jobs.py DIR: how many empty jobs a second the queue carries, on the stack that `dev/up --dir DIR` started there.
 
-Alternates between a queue as it is, one with a million jobs done before, and that with a transaction open elsewhere that sees all of it.
+Alternates between a queue as it is, one with a million jobs done before, that with a transaction open elsewhere that sees all of it, and a
+queue that was empty when it was vacuumed, with a jobd that had nothing to do for some seconds.
 """
 import contextlib
 import statistics
@@ -28,13 +29,22 @@ def value(connection, sql):
         return cursor.fetchone()[0]
 
 
-def measure(folder, connection):
-    config = ["--config", f"{folder}/etc/tallygate.conf"]
+def put(connection):
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO jobs (type) SELECT 'nothing' FROM generate_series(1, %s)", (JOBS,))
+
+
+def measure(folder, connection, quiet_s=0):
+    config = ["--config", f"{folder}/etc/tallygate.conf"]
+    if not quiet_s:
+        put(connection)
     began = time.monotonic()
     process = subprocess.Popen([BUILD / "tallygate-jobd", *config, "--metrics", f"{folder}/run/bench.metrics"], stderr=subprocess.DEVNULL)
     try:
+        if quiet_s:
+            time.sleep(quiet_s)
+            put(connection)
+            began = time.monotonic()
         while value(connection, "SELECT EXISTS (SELECT FROM jobs WHERE type = 'nothing')"):
             time.sleep(0.02)
         return JOBS / (time.monotonic() - began)
@@ -45,7 +55,7 @@ def measure(folder, connection):
 
 def main():
     folder = sys.argv[1]
-    found = {"empty": [], "a million done": [], "and a transaction open": []}
+    found = {"empty": [], "a million done": [], "and a transaction open": [], "after a quiet night": []}
     with contextlib.closing(connect(folder)) as connection, contextlib.closing(connect(folder)) as reader, connection.cursor() as cursor:
         for _ in range(ROUNDS):
             cursor.execute("TRUNCATE jobs_done")
@@ -58,6 +68,8 @@ def main():
                 seeing.execute("SELECT count(*) FROM jobs_done")
                 found["and a transaction open"].append(measure(folder, connection))
                 seeing.execute("ROLLBACK")
+            cursor.execute("VACUUM ANALYZE jobs")
+            found["after a quiet night"].append(measure(folder, connection, quiet_s=3))
     for name, rates in found.items():
         print(f"{name}: {statistics.median(rates):.0f} jobs/s, median of {', '.join(f'{rate:.0f}' for rate in rates)}")
 

@@ -69,7 +69,8 @@ $$;
 REVOKE EXECUTE ON FUNCTION keep_job_days(int) FROM PUBLIC;
 SELECT keep_job_days(7);
 
--- The processes that run jobs. One that does not say in time that it lives is taken for dead, and its jobs run elsewhere.
+-- The processes that run jobs. One that does not say in time that it lives is taken for dead, and its jobs run elsewhere; the row stays
+-- for as long as it holds any.
 CREATE TABLE job_runners (
     id          uuid PRIMARY KEY,
     host        text NOT NULL,

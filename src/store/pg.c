@@ -224,9 +224,11 @@ static bool set_up_session(struct pg *pg, int64_t deadline_us)
         sql, sizeof(sql),
         "SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = "
         "60000; SET timezone = 'UTC'; SET jit = off; SET search_path = public; SET client_encoding = 'UTF8'; "
+        "SET plan_cache_mode = %s; "
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = "
         "'off'",
-        (long long)pg->options->statement_timeout_ms, (long long)pg->options->statement_timeout_ms);
+        (long long)pg->options->statement_timeout_ms, (long long)pg->options->statement_timeout_ms,
+        pg->options->plan_anew ? "force_custom_plan" : "auto");
     if (PQsendQuery(pg->connection, sql) != 1) {
         return false;
     }

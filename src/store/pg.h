@@ -27,6 +27,7 @@ struct pg_options {
     const char *application_name;
     int64_t connect_timeout_s; /* for each host; libpq takes 2 at the least */
     int64_t statement_timeout_ms;
+    bool plan_anew; /* each time: for tables that are empty at one moment and full at the next */
     bool as_role; /* root connects as the system user of the role's name (store/pg_peer.h); one thread only */
 };
 

@@ -10,7 +10,7 @@
 #include "base/trace.h"
 #include "queries.h"
 
-enum { FULL_LOOK_EVERY_US = 1000000, ARRAY_MAX_BYTES = 4 * 1024 * 1024, FORGET_RUNNERS_H = 1 };
+enum { FULL_LOOK_EVERY_US = 1000000, ARRAY_MAX_BYTES = 4 * 1024 * 1024 };
 
 static const struct pg_statement PUT = {
     "queue_put",
@@ -20,9 +20,15 @@ static const struct pg_statement LIVE = {
     "queue_live",
     "INSERT INTO job_runners (id, host, pid, threads, alive_until) VALUES ($1::uuid, $2, $3, $4, now() + $5::bigint * interval '1 s') "
     "ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until"};
-static const struct pg_statement LEAVE = {"queue_leave", "DELETE FROM job_runners WHERE id = $1::uuid"};
+/* The row of one that holds jobs stays until these wait again: it is by the rows that lost ones are found. */
+#define HOLDS_NOTHING "NOT EXISTS (SELECT FROM jobs j WHERE j.runner = r.id AND j.state = 'running')"
+static const struct pg_statement LEAVE = {
+    "queue_leave",
+    "WITH gone AS (DELETE FROM job_runners r WHERE id = $1::uuid AND " HOLDS_NOTHING " RETURNING id) "
+    "UPDATE job_runners SET alive_until = now() WHERE id = $1::uuid AND id NOT IN (SELECT id FROM gone)"};
 static const struct pg_statement FORGET = {
-    "queue_forget", "DELETE FROM job_runners WHERE alive_until < now() - interval '1 hour'"};
+    "queue_forget",
+    "DELETE FROM job_runners r WHERE alive_until < now() - interval '1 hour' AND " HOLDS_NOTHING};
 /* Before the statement that counts what runs, whose snapshot must show what the taker before took. Whoever
  * finds it held comes again: one that hangs must keep nobody from telling what ended. */
 static const struct pg_statement TRY_LOCK = {"queue_try_lock",

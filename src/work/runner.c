@@ -484,6 +484,7 @@ static void init(struct runner *runner, const struct runner_options *options, st
     runner->options = options;
     runner->lead_options = runner->heart_options = *options->pg_options;
     runner->lead_options.statement_timeout_ms = LEAD_LIMIT_MS;
+    runner->lead_options.plan_anew = true;
     runner->heart_options.statement_timeout_ms = HEART_LIMIT_MS;
     runner->queue = queue_new(types, options->types_count);
     snprintf(runner->id, sizeof(runner->id), "%s", queue_runner(runner->queue));

@@ -262,18 +262,64 @@ def test_an_older_backlog_is_not_passed_over(jobd):
     assert time.monotonic() - began < 30  # at a handful a second it would be an hour
 
 
+RUNNER = "00000000-0000-0000-0000-000000000001"
+
+
+def statement(name):
+    """One of the queue's, for psycopg2: its parameters are p1, p2 ..."""
+    return re.sub(r"\$(\d)", r"%(p\1)s", (TOP / "sql" / "queries" / f"{name}.sql").read_text())
+
+
+def nodes(plan):
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def test_many_ends_are_one_pass_whatever_the_statistics_say(jobd):
+    """As of a table that was empty when it was last looked at."""
+    jobd.database.query("ANALYZE jobs")
+    jobd.database.query("INSERT INTO jobs (type, state, runner, attempts, started_at) SELECT 'x', 'running', %s, 1, now() FROM generate_series(1, 1000)", RUNNER)
+    ids = [row[0] for row in jobd.database.query("SELECT id FROM jobs")]
+    with jobd.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement("job_done"), {"p1": RUNNER, "p2": ids, "p3": [1] * len(ids)})
+        [[[explained]]] = cursor.fetchall()
+        connection.commit()
+    assert jobd.count() == 0 and jobd.count(table="jobs_done") == 1000
+    read = sum(node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0) * node["Actual Loops"]
+               + node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"] for node in nodes(explained["Plan"]))
+    assert read < 10 * len(ids)  # pairs would be a million
+
+
+def test_who_is_not_known_to_live_takes_nothing(jobd):
+    jobd.put(3)
+    values = {"p1": RUNNER, "p2": 10, "p3": ["-infinity"] * 3, "p4": ["nothing"], "p5": [1000000]}
+    take = statement("job_take").replace("%(p3)s", "%(p3)s::text[]")
+    with jobd.database.connect() as connection, connection.cursor() as cursor:
+        for alive, taken in ((None, 0), ("-1 s", 0), ("10 s", 3)):
+            if alive:
+                cursor.execute("INSERT INTO job_runners (id, host, pid, threads, alive_until) VALUES (%s, 'h', 1, 1, now() + %s::interval) "
+                               "ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until", (RUNNER, alive))
+            cursor.execute(take, values)
+            assert len(cursor.fetchall()) == taken
+        connection.commit()
+    # It is gone without a word, long ago: its row stays until what it held waits again.
+    jobd.database.query("UPDATE job_runners SET alive_until = now() - interval '2 hours'")
+    jobd.start()
+    all_done(jobd, 3)
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM job_runners WHERE id = %s", RUNNER) == 0, 30, "it to be forgotten")
+
+
 def test_an_end_of_an_earlier_attempt_is_nobodys(jobd):
     """As of a process that was taken for lost: its job runs anew, and only that attempt ends it."""
     jobd.database.query(
         "INSERT INTO jobs (type, state, runner, attempts, started_at)"
-        " VALUES ('x', 'running', '00000000-0000-0000-0000-000000000001', 2, now())"
+        " VALUES ('x', 'running', %s, 2, now())", RUNNER
     )
-    done = (TOP / "sql" / "queries" / "job_done.sql").read_text()
-    sql = re.sub(r"\$(\d)", r"%(p\1)s", done)
     with jobd.database.connect() as connection, connection.cursor() as cursor:
         job = jobd.database.value("SELECT id FROM jobs")
         for attempts, left in ((1, 1), (2, 0)):
-            cursor.execute(sql, {"p1": "00000000-0000-0000-0000-000000000001", "p2": [job], "p3": [attempts]})
+            cursor.execute(statement("job_done"), {"p1": RUNNER, "p2": [job], "p3": [attempts]})
             connection.commit()
             assert jobd.count() == left
 

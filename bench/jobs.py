@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python3 bench/jobs.py DIR: how many empty jobs a second the queue carries, on the stack that `dev/up --dir DIR` started there.
+"""python3 bench/jobs.py DIR: how many empty jobs a second the queue carries, on the stack that `dev/up --no-jobs --dir DIR` started there.
 
 Alternates between a queue as it is, one with a million jobs done before, that with a transaction open elsewhere that sees all of it, and a
 queue that was empty when it was vacuumed, with a jobd that had nothing to do for some seconds.

@@ -16,7 +16,7 @@
 
 : "${program:=dev}" "${dir:=}"
 top=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-services=(postgres redis auth ingest api mail nginx) # in the order of starting
+services=(postgres redis auth ingest api mail jobs nginx) # in the order of starting
 boot_id=$(cat /proc/sys/kernel/random/boot_id)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/postgresql/15/bin
 umask 022
@@ -174,7 +174,7 @@ stop() {
 # they need goes away.
 stop_all() {
     local wanted=" $* " layer service
-    for layer in nginx 'auth ingest api mail' redis postgres; do
+    for layer in nginx 'auth ingest api mail jobs' redis postgres; do
         local now=()
         for service in $layer; do
             [[ $wanted == *" $service "* ]] && now+=("$service")

@@ -36,8 +36,8 @@ def pytest_runtest_makereport(item, call):
             break
 
 
-def _run(settings=None, limits=None):
-    stack = Stack(settings, limits)
+def _run(settings=None, limits=None, jobs=False):
+    stack = Stack(settings, limits, jobs)
     try:
         return stack.up()
     except BaseException:
@@ -58,11 +58,11 @@ def stack():
 
 @pytest.fixture(scope="module")
 def make_stack():
-    """Call it with settings of tallygate.conf, and `limits` for nginx (None: limits out of the way)."""
+    """Call it with settings of tallygate.conf, `limits` for nginx (None: limits out of the way), and `jobs` to run background jobs."""
     made = []
 
-    def make(limits=None, **settings):
-        made.append(_run(settings, limits))
+    def make(limits=None, jobs=False, **settings):
+        made.append(_run(settings, limits, jobs))
         return made[-1]
 
     yield make

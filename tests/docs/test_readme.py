@@ -4,7 +4,7 @@ import re
 import subprocess
 
 from env.stack import command_environment
-from env.wait import TOP
+from env.wait import BUILD, TOP
 
 BLOCK = re.compile(r"^```(sh|json)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "-- end of block --"
@@ -31,9 +31,10 @@ def pattern(expected):
 
 
 def test_the_tour_prints_what_the_readme_shows(make_stack, tmp_path):
-    stack = make_stack(bcrypt_cost=10)
+    stack = make_stack(bcrypt_cost=10, jobs=True)
     # The README speaks of ./run and port 8443; the stack lies elsewhere.
     (tmp_path / "run").symlink_to(stack.dir)
+    (tmp_path / "build").symlink_to(BUILD)
     pairs = tour()
     assert sum(answer is not None for _, answer in pairs) >= 6
     script = "set -e\n" + f"printf '%s\\n' '{MARK}'\n".join(commands for commands, _ in pairs)

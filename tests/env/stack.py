@@ -57,7 +57,7 @@ class Stack:
 
     _serial = itertools.count(1)
 
-    def __init__(self, settings=None, limits=None):
+    def __init__(self, settings=None, limits=None, jobs=False):
         self.dir = Path(tempfile.mkdtemp(prefix="tg-", dir="/tmp"))
         self.dir.chmod(0o755)  # PostgreSQL runs as another user when the tests run as root
         self.settings = {**SETTINGS, **(settings or {})}
@@ -68,6 +68,7 @@ class Stack:
         self.auth, self.ingest, self.api = (Pool(self, name) for name in POOLS)
         self.nginx = Nginx(self, "nginx")
         self.mail = Server(self, "mail")  # puts mails into files
+        self.jobs = Server(self, "jobs") if jobs else None
         self._client = None
 
     # ---- life ----
@@ -77,6 +78,7 @@ class Stack:
         self.settings.update(settings)
         asked = [f"--set={key}={value}" for key, value in self.settings.items()]
         asked += [f"--nginx={key}={value}" for key, value in self.limits.items()]
+        asked += [] if self.jobs else ["--no-jobs"]
         for attempt in range(5):
             port = self.port or free_port()
             done = self._dev("up", "--port", str(port), "--no-build", "--build-dir", str(BUILD), *asked)

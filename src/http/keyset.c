@@ -14,17 +14,49 @@ void keyset_params(struct pg_params *params, const struct value values[KEYSET_CO
     pg_int(params, limit_of(values) + 1);
 }
 
-void keyset_answer(struct response *response, const struct value values[KEYSET_COUNT], const PGresult *rows,
-                   keyset_item *item)
+/* The first so many rows; with further ones, a page goes on behind them. */
+static void answer(struct response *response, const PGresult *rows, int shown, keyset_item *item)
 {
-    int fetched = PQntuples(rows);
-    int shown = fetched > limit_of(values) ? fetched - 1 : fetched;
-    JSON_AUTO answer = json_object_new_object();
+    JSON_AUTO page = json_object_new_object();
     struct json_object *items = json_object_new_array();
     for (int row = 0; row < shown; row++) {
         json_object_array_add(items, item(rows, row));
     }
-    json_add(answer, "items", items);
-    json_add_string(answer, "next_cursor", shown < fetched ? pg_get_text(rows, shown - 1, 0) : NULL);
-    response_json(response, 200, answer);
+    json_add(page, "items", items);
+    json_add_string(page, "next_cursor", shown < PQntuples(rows) ? pg_get_text(rows, shown - 1, 0) : NULL);
+    response_json(response, 200, page);
+}
+
+void keyset_answer(struct response *response, const struct value values[KEYSET_COUNT], const PGresult *rows,
+                   keyset_item *item)
+{
+    int fetched = PQntuples(rows);
+    answer(response, rows, fetched > limit_of(values) ? fetched - 1 : fetched, item);
+}
+
+void keyset_answer_all(struct response *response, const PGresult *rows, keyset_item *item)
+{
+    answer(response, rows, PQntuples(rows), item);
+}
+
+enum err keyset_serve(struct request *request, struct response *response,
+                      const struct pg_statement *statement, const int64_t *scope, keyset_item *item)
+{
+    static const struct field QUERY[] = {KEYSET_FIELDS};
+    struct value values[KEYSET_COUNT];
+    struct pg_params params = {0};
+    PG_RESULT_AUTO rows = NULL;
+    enum err e = validate_query(request, QUERY, KEYSET_COUNT, values);
+    if (e) {
+        return e;
+    }
+    keyset_params(&params, values);
+    if (scope) {
+        pg_int(&params, *scope);
+    }
+    e = pg_query(request->services->pg, statement, &params, &rows);
+    if (!e) {
+        keyset_answer(response, values, rows, item);
+    }
+    return e;
 }

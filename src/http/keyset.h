@@ -27,5 +27,11 @@ typedef struct json_object *keyset_item(const PGresult *rows, int row);
 /* Answer with the rows that were fetched so. Column 0 is their number. */
 void keyset_answer(struct response *response, const struct value values[KEYSET_COUNT], const PGresult *rows,
                    keyset_item *item);
+/* Answer a list that is short by what it lists, whole: its only page. */
+void keyset_answer_all(struct response *response, const PGresult *rows, keyset_item *item);
+/* Serve a list that takes no other parameters. The statement's are those of keyset_params(), and then
+ * `scope`, unless that is NULL. */
+enum err keyset_serve(struct request *request, struct response *response,
+                      const struct pg_statement *statement, const int64_t *scope, keyset_item *item);
 
 #endif

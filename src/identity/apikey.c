@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "http/challenge.h"
+#include "http/keyset.h"
 #include "http/validate.h"
 #include "identity/audit.h"
 #include "identity/role.h"
@@ -108,6 +109,26 @@ static void add_optional_int(struct json_object *item, const char *name, const P
              PQgetisnull(rows, row, column) ? NULL : json_object_new_int64(pg_get_int(rows, row, column)));
 }
 
+static struct json_object *describe(const PGresult *rows, int row)
+{
+    struct json_object *item = json_object_new_object();
+    struct json_object *scopes = NULL;
+    struct json_fault fault;
+    const char *text = pg_get_text(rows, row, 3);
+    (void)json_parse(text, strlen(text), &scopes, &fault);
+    json_add_string(item, "id", pg_get_text(rows, row, 0));
+    json_add_string(item, "name", pg_get_text(rows, row, 1));
+    json_add_string(item, "prefix", pg_get_text(rows, row, 2));
+    json_add(item, "scopes", scopes);
+    json_add_int(item, "user_id", pg_get_int(rows, row, 4));
+    json_add_time(item, "created_at", pg_get_int(rows, row, 5));
+    add_optional_time(item, "expires_at", rows, row, 6);
+    add_optional_time(item, "last_used_at", rows, row, 7);
+    add_optional_int(item, "per_second", rows, row, 8);
+    add_optional_int(item, "burst", rows, row, 9);
+    return item;
+}
+
 enum err apikey_list(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
@@ -115,33 +136,10 @@ enum err apikey_list(struct request *request, struct response *response)
     pg_int(&params, request->principal.workspace_id);
     pg_int(&params, whose(request));
     enum err e = pg_query(request->services->pg, &LIST, &params, &rows);
-    if (e) {
-        return e;
+    if (!e) {
+        keyset_answer_all(response, rows, describe); /* a workspace has at most KEYS_MAX */
     }
-    JSON_AUTO answer = json_object_new_object();
-    struct json_object *items = json_object_new_array();
-    for (int row = 0; row < PQntuples(rows); row++) {
-        struct json_object *item = json_object_new_object();
-        struct json_object *scopes = NULL;
-        struct json_fault fault;
-        const char *text = pg_get_text(rows, row, 3);
-        (void)json_parse(text, strlen(text), &scopes, &fault);
-        json_add_string(item, "id", pg_get_text(rows, row, 0));
-        json_add_string(item, "name", pg_get_text(rows, row, 1));
-        json_add_string(item, "prefix", pg_get_text(rows, row, 2));
-        json_add(item, "scopes", scopes);
-        json_add_int(item, "user_id", pg_get_int(rows, row, 4));
-        json_add_time(item, "created_at", pg_get_int(rows, row, 5));
-        add_optional_time(item, "expires_at", rows, row, 6);
-        add_optional_time(item, "last_used_at", rows, row, 7);
-        add_optional_int(item, "per_second", rows, row, 8);
-        add_optional_int(item, "burst", rows, row, 9);
-        json_object_array_add(items, item);
-    }
-    json_add(answer, "items", items);
-    json_add(answer, "next_cursor", NULL); /* a workspace has at most KEYS_MAX */
-    response_json(response, 200, answer);
-    return ERR_OK;
+    return e;
 }
 
 /* ---- making one ---- */

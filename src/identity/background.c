@@ -225,13 +225,6 @@ enum err background_schedules(struct request *request, struct response *response
     if (e) {
         return e;
     }
-    JSON_AUTO answer = json_object_new_object();
-    struct json_object *items = json_object_new_array();
-    for (int row = 0; row < PQntuples(rows); row++) {
-        json_object_array_add(items, describe(rows, row));
-    }
-    json_add(answer, "items", items);
-    json_add(answer, "next_cursor", NULL);
-    response_json(response, 200, answer);
+    keyset_answer_all(response, rows, describe);
     return ERR_OK;
 }

@@ -61,29 +61,9 @@ static struct json_object *describe(const PGresult *rows, int row)
     return item;
 }
 
-static enum err list(struct request *request, struct response *response, const struct pg_statement *statement,
-                     keyset_item *item)
-{
-    static const struct field QUERY[] = {KEYSET_FIELDS};
-    struct value values[KEYSET_COUNT];
-    struct pg_params params = {0};
-    PG_RESULT_AUTO rows = NULL;
-    enum err e = validate_query(request, QUERY, KEYSET_COUNT, values);
-    if (e) {
-        return e;
-    }
-    keyset_params(&params, values);
-    pg_int(&params, request->principal.workspace_id);
-    e = pg_query(request->services->pg, statement, &params, &rows);
-    if (!e) {
-        keyset_answer(response, values, rows, item);
-    }
-    return e;
-}
-
 enum err member_list(struct request *request, struct response *response)
 {
-    return list(request, response, &LIST, describe);
+    return keyset_serve(request, response, &LIST, &request->principal.workspace_id, describe);
 }
 
 static const char *check_role(const char *text, size_t length)
@@ -223,7 +203,8 @@ static struct json_object *describe_invitation(const PGresult *rows, int row)
 
 enum err invitation_list(struct request *request, struct response *response)
 {
-    return list(request, response, &INVITATIONS, describe_invitation);
+    return keyset_serve(request, response, &INVITATIONS, &request->principal.workspace_id,
+                        describe_invitation);
 }
 
 enum err invitation_create(struct request *request, struct response *response)

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "http/challenge.h"
+#include "http/keyset.h"
 #include "http/validate.h"
 #include "identity/audit.h"
 #include "identity/mfa.h"
@@ -433,32 +434,29 @@ enum err session_logout(struct request *request, struct response *response)
     return e;
 }
 
+static struct json_object *describe(const PGresult *rows, int row)
+{
+    struct json_object *item = json_object_new_object();
+    json_add_string(item, "id", pg_get_text(rows, row, 0));
+    json_add_string(item, "address", pg_get_text(rows, row, 1));
+    json_add_string(item, "user_agent", pg_get_text(rows, row, 2));
+    json_add_time(item, "created_at", pg_get_int(rows, row, 3));
+    json_add_time(item, "last_used_at", pg_get_int(rows, row, 4));
+    json_add_time(item, "expires_at", pg_get_int(rows, row, 5));
+    json_add(item, "current", json_object_new_boolean(pg_get_bool(rows, row, 6)));
+    return item;
+}
+
 enum err session_list(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
-    PG_RESULT_AUTO result = NULL;
+    PG_RESULT_AUTO rows = NULL;
     caller_params(request, &params);
-    enum err e = pg_query(request->services->pg, &LIST, &params, &result);
-    if (e) {
-        return e;
+    enum err e = pg_query(request->services->pg, &LIST, &params, &rows);
+    if (!e) {
+        keyset_answer_all(response, rows, describe); /* an account has at most a hundred */
     }
-    JSON_AUTO answer = json_object_new_object();
-    struct json_object *items = json_object_new_array();
-    for (int row = 0; row < PQntuples(result); row++) {
-        struct json_object *item = json_object_new_object();
-        json_add_string(item, "id", pg_get_text(result, row, 0));
-        json_add_string(item, "address", pg_get_text(result, row, 1));
-        json_add_string(item, "user_agent", pg_get_text(result, row, 2));
-        json_add_time(item, "created_at", pg_get_int(result, row, 3));
-        json_add_time(item, "last_used_at", pg_get_int(result, row, 4));
-        json_add_time(item, "expires_at", pg_get_int(result, row, 5));
-        json_add(item, "current", json_object_new_boolean(pg_get_bool(result, row, 6)));
-        json_object_array_add(items, item);
-    }
-    json_add(answer, "items", items);
-    json_add(answer, "next_cursor", NULL); /* an account has at most a hundred */
-    response_json(response, 200, answer);
-    return ERR_OK;
+    return e;
 }
 
 enum err session_end(struct request *request, struct response *response)

@@ -44,7 +44,7 @@ static const struct pg_statement DELETE = {
     "invited AS (DELETE FROM invitations i USING closed c WHERE i.workspace_id = c.id) "
     "SELECT id, jsonb_build_object('name', name) FROM closed"};
 
-enum { ID, SLUG, NAME, PERSONAL, ROLE, CREATED, OWNER = ROLE };
+enum { ID, SLUG, NAME, PERSONAL, ROLE_OR_OWNER, CREATED };
 
 static const struct pg_statement LIST_ALL = {
     "workspace_list_all",
@@ -122,16 +122,27 @@ enum err workspace_enter_path(struct request *request, struct response *response
 
 /* ---- what is known of one ---- */
 
-static struct json_object *describe(const PGresult *rows, int row)
+/* `whose`: the member that tells the role of who asks, or the owner. */
+static struct json_object *describe_with(const PGresult *rows, int row, const char *whose)
 {
     struct json_object *item = json_object_new_object();
     json_add_int(item, "id", pg_get_int(rows, row, ID));
     json_add_string(item, "slug", pg_get_text(rows, row, SLUG));
     json_add_string(item, "name", pg_get_text(rows, row, NAME));
     json_add(item, "personal", json_object_new_boolean(pg_get_bool(rows, row, PERSONAL)));
-    json_add_string(item, "role", pg_get_text(rows, row, ROLE));
+    json_add_string(item, whose, pg_get_text(rows, row, ROLE_OR_OWNER));
     json_add_time(item, "created_at", pg_get_int(rows, row, CREATED));
     return item;
+}
+
+static struct json_object *describe(const PGresult *rows, int row)
+{
+    return describe_with(rows, row, "role");
+}
+
+static struct json_object *describe_owned(const PGresult *rows, int row)
+{
+    return describe_with(rows, row, "owner");
 }
 
 enum err workspace_list(struct request *request, struct response *response)
@@ -143,45 +154,13 @@ enum err workspace_list(struct request *request, struct response *response)
     if (e) {
         return e;
     }
-    JSON_AUTO answer = json_object_new_object();
-    struct json_object *items = json_object_new_array();
-    for (int row = 0; row < PQntuples(rows); row++) {
-        json_object_array_add(items, describe(rows, row));
-    }
-    json_add(answer, "items", items);
-    json_add(answer, "next_cursor", NULL);
-    response_json(response, 200, answer);
+    keyset_answer_all(response, rows, describe);
     return ERR_OK;
-}
-
-static struct json_object *describe_owned(const PGresult *rows, int row)
-{
-    struct json_object *item = json_object_new_object();
-    json_add_int(item, "id", pg_get_int(rows, row, ID));
-    json_add_string(item, "slug", pg_get_text(rows, row, SLUG));
-    json_add_string(item, "name", pg_get_text(rows, row, NAME));
-    json_add(item, "personal", json_object_new_boolean(pg_get_bool(rows, row, PERSONAL)));
-    json_add_string(item, "owner", pg_get_text(rows, row, OWNER));
-    json_add_time(item, "created_at", pg_get_int(rows, row, CREATED));
-    return item;
 }
 
 enum err workspace_list_all(struct request *request, struct response *response)
 {
-    static const struct field QUERY[] = {KEYSET_FIELDS};
-    struct value values[KEYSET_COUNT];
-    struct pg_params params = {0};
-    PG_RESULT_AUTO rows = NULL;
-    enum err e = validate_query(request, QUERY, KEYSET_COUNT, values);
-    if (e) {
-        return e;
-    }
-    keyset_params(&params, values);
-    e = pg_query(request->services->pg, &LIST_ALL, &params, &rows);
-    if (!e) {
-        keyset_answer(response, values, rows, describe_owned);
-    }
-    return e;
+    return keyset_serve(request, response, &LIST_ALL, NULL, describe_owned);
 }
 
 enum err workspace_find(struct pg *pg, const char *workspace, int64_t *ret_id, int64_t *ret_owner_id)

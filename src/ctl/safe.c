@@ -92,6 +92,7 @@ bool safe_put_settings(const char *backup, const char *config_path, const struct
     crypto_hex(config->secret, config->secret_length, secret);
     json_add_string(object, "settings_hex", hex);
     json_add_string(object, "secret_hex", secret);
+    crypto_wipe(hex, 2 * settings_length);
     free(hex);
     const char *text = json_text(object, &length);
     size_t head = sizeof(HEAD) - 1, total = head + CRYPTO_SALT_SIZE + length + CRYPTO_SEAL_OVERHEAD;
@@ -103,6 +104,7 @@ bool safe_put_settings(const char *backup, const char *config_path, const struct
     crypto_wipe(key, sizeof(key));
     crypto_wipe(secret, sizeof(secret));
     done = done ? packed_put(path, file, total, error) : fail(error, "the settings cannot be sealed");
+    crypto_wipe(settings, settings_length);
     free(settings);
     free(file);
     /* What cannot be opened again is no backup. */

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -210,6 +211,27 @@ static const struct setting *find_setting(const char *key)
     return NULL;
 }
 
+/* Settings that are a URL, when they are not empty, and of what kinds. */
+static const struct {
+    const char *key, *schemes[2];
+} URLS[] = {
+    {"smtp_url", {"smtp://", "smtps://"}},
+    {"trace_endpoint", {"http://", "https://"}},
+};
+
+static bool check_url(const char *key, const char *value, char *reason, size_t reason_size)
+{
+    for (size_t i = 0; *value && i < ARRAY_SIZE(URLS); i++) {
+        const char *const *schemes = URLS[i].schemes;
+        if (strcmp(URLS[i].key, key) == 0 && strncasecmp(value, schemes[0], strlen(schemes[0])) != 0 &&
+            strncasecmp(value, schemes[1], strlen(schemes[1])) != 0) {
+            snprintf(reason, reason_size, "must begin with %s or %s", schemes[0], schemes[1]);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Set from text; `reason` gets a phrase that never repeats the value of a secret. */
 static bool set_value(struct config *config, const struct setting *setting, const char *value, bool append,
                       char *reason, size_t reason_size)
@@ -221,6 +243,9 @@ static bool set_value(struct config *config, const struct setting *setting, cons
         if (length < (size_t)setting->min || length > (size_t)setting->max) {
             snprintf(reason, reason_size, "must be %lld to %lld bytes long", (long long)setting->min,
                      (long long)setting->max);
+            return false;
+        }
+        if (!check_url(setting->key, value, reason, reason_size)) {
             return false;
         }
         char *joined = mem_alloc(length + 1);

@@ -56,6 +56,8 @@ static void faults_are_told_with_line_and_reason(void **state)
         {"drain_s = 5\n[x]\n", ":2: sections are not used here"},
         {"drain_s = 5\nnonsense\n", ":2: expected 'key = value'"},
         {"database_url =\n", ":1: database_url must be 1 to 2000 bytes long"},
+        {"smtp_url = mail.example.org:587\n", ":1: smtp_url must begin with smtp:// or smtps://"},
+        {"trace_endpoint = file:///etc/passwd\n", ":1: trace_endpoint must begin with http:// or https://"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(CASES); i++) {

@@ -1,5 +1,5 @@
 DROP TABLE schedules;
 DROP TABLE job_runners;
-DROP FUNCTION keep_job_days(int);
+DROP FUNCTION keep_days(text, int);
 DROP TABLE jobs_done;
 DROP TABLE jobs;

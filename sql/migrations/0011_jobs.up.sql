@@ -38,27 +38,38 @@ CREATE TABLE jobs_done (
 CREATE INDEX jobs_done_id ON jobs_done (id);
 CREATE TABLE jobs_done_default PARTITION OF jobs_done DEFAULT;
 
--- Make the days until tomorrow, and drop those before the last `keep`. Returns how many were made or dropped.
-CREATE FUNCTION keep_job_days(keep int) RETURNS int LANGUAGE plpgsql SECURITY DEFINER
+-- Tables that grow by what was done are partitioned by days, and lose whole days. This makes the days of one until tomorrow, and drops those
+-- before the last `keep`. Returns how many were made or dropped.
+CREATE FUNCTION keep_days(parent text, keep int) RETURNS int LANGUAGE plpgsql SECURITY DEFINER
 SET timezone = 'UTC' SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
+    spare   text := parent || '_default';
+    moment  text; -- the column that it is partitioned by
     name    text;
+    begun   boolean;
     changed int := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('keep_job_days'));
+    PERFORM pg_advisory_xact_lock(hashtext('keep_days'));
+    SELECT a.attname INTO moment
+    FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+    WHERE c.relname = parent AND c.relnamespace = 'public'::regnamespace AND p.partdefid = to_regclass(quote_ident(spare));
+    IF moment IS NULL OR parent = 'events' THEN
+        RAISE EXCEPTION '% is not kept by days', parent;
+    END IF;
     FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-                WHERE i.inhparent = 'jobs_done'::regclass AND c.relname ~ '^jobs_done_[0-9]{8}$'
-                  AND to_date(substr(c.relname, 11), 'YYYYMMDD') < current_date - keep LOOP
+                WHERE i.inhparent = parent::regclass AND c.relname ~ ('^' || parent || '_[0-9]{8}$')
+                  AND to_date(right(c.relname, 8), 'YYYYMMDD') < current_date - keep LOOP
         EXECUTE format('DROP TABLE %I', name);
         changed := changed + 1;
     END LOOP;
-    DELETE FROM jobs_done_default WHERE finished_at < current_date - keep;
+    EXECUTE format('DELETE FROM %I WHERE %I < %L', spare, moment, current_date - keep);
     FOR day IN 0 .. 1 LOOP
-        name := 'jobs_done_' || to_char(current_date + day, 'YYYYMMDD');
+        name := parent || '_' || to_char(current_date + day, 'YYYYMMDD');
         -- A day that was begun in the default partition stays there.
-        IF to_regclass(name) IS NULL AND NOT EXISTS (SELECT FROM jobs_done_default d
-                                                     WHERE d.finished_at >= current_date + day AND d.finished_at < current_date + day + 1) THEN
-            EXECUTE format('CREATE TABLE %I PARTITION OF jobs_done FOR VALUES FROM (%L) TO (%L)', name,
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %I >= %L AND %2$I < %L)', spare, moment, current_date + day, current_date + day + 1)
+        INTO begun;
+        IF to_regclass(name) IS NULL AND NOT begun THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', name, parent,
                            (current_date + day)::timestamptz, (current_date + day + 1)::timestamptz);
             changed := changed + 1;
         END IF;
@@ -66,8 +77,8 @@ BEGIN
     RETURN changed;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION keep_job_days(int) FROM PUBLIC;
-SELECT keep_job_days(7);
+REVOKE EXECUTE ON FUNCTION keep_days(text, int) FROM PUBLIC;
+SELECT keep_days('jobs_done', 7);
 
 -- The processes that run jobs. One that does not say in time that it lives is taken for dead, and its jobs run elsewhere; the row stays
 -- for as long as it holds any.

@@ -51,10 +51,26 @@ WITH space AS MATERIALIZED (
 ), late AS ( -- one row a committer
     DELETE FROM late_events WHERE workspace_id = (SELECT id FROM space)
     RETURNING 1
+), told AS (
+    DELETE FROM domain_events
+    WHERE workspace_id = (SELECT id FROM space) AND (at, id) IN (
+        SELECT o.at, o.id FROM domain_events o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), carried AS (
+    DELETE FROM deliveries
+    WHERE workspace_id = (SELECT id FROM space) AND (webhook_id, id) IN (
+        SELECT o.webhook_id, o.id FROM deliveries o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), delivered AS (
+    DELETE FROM deliveries_done
+    WHERE workspace_id = (SELECT id FROM space) AND (webhook_id, id) IN (
+        SELECT o.webhook_id, o.id FROM deliveries_done o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
 ), erased AS (
     SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM ids) + (SELECT count(*) FROM hours)
          + (SELECT count(*) FROM days) + (SELECT count(*) FROM actives) + (SELECT count(*) FROM births)
-         + (SELECT count(*) FROM gaps) + (SELECT count(*) FROM totals_of_days) + (SELECT count(*) FROM late) AS n
+         + (SELECT count(*) FROM gaps) + (SELECT count(*) FROM totals_of_days) + (SELECT count(*) FROM late)
+         + (SELECT count(*) FROM told) + (SELECT count(*) FROM carried) + (SELECT count(*) FROM delivered) AS n
 ), counted AS (
     INSERT INTO totals AS t (name, shard, n) SELECT 'events', 0, -count(*) FROM raw HAVING count(*) > 0
     ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n

@@ -9,6 +9,6 @@ BEGIN
     EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE ON audit_log FROM %I', application);
     EXECUTE format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON schema_migrations, installation, event_archives FROM %I', application);
     EXECUTE format('GRANT EXECUTE ON FUNCTION ensure_event_partition(date, text), ensure_next_event_partition(text),'
-                   ' keep_event_id_buckets(timestamptz), keep_job_days(int) TO %I', application);
+                   ' keep_event_id_buckets(timestamptz), keep_days(text, int) TO %I', application);
 END
 $$

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/network.h"
 
 enum { LINE_MAX_BYTES = 4096, SECRET_MIN_BYTES = 32 };
 
@@ -156,6 +157,10 @@ static const struct setting SETTINGS[] = {
      "limit on one statement of a job, in seconds"},
     {"keys_rotate_days", TYPE_INT, AT(keys_rotate_days), "90", 0, 3650, NULL,
      "age of the signing key at which tallygate-jobd brings in the next one, in days; 0: never"},
+    {"webhook_allow", TYPE_LIST, AT(webhook_allow), "", 0, 4000, NULL,
+     "networks that webhooks may be in besides the public one, separated by spaces, as in 10.1.0.0/16 ::1"},
+    {"webhook_keep_days", TYPE_INT, AT(webhook_keep_days), "30", 4, 365, NULL,
+     "how long events that were told, and their deliveries, stay to be looked at and sent again, in days"},
     {"trace_endpoint", TYPE_TEXT, AT(trace_endpoint), "", 0, 500, NULL,
      "URL of a collector of traces that takes OTLP/HTTP as JSON, as in http://127.0.0.1:4318/v1/traces; empty: no traces"},
     {"trace_sample", TYPE_INT, AT(trace_sample), "10000", 0, 1000000, NULL,
@@ -232,6 +237,18 @@ static bool check_url(const char *key, const char *value, char *reason, size_t r
     return true;
 }
 
+static bool check_networks(const char *key, const char *value, char *reason, size_t reason_size)
+{
+    const char *word;
+    size_t length;
+    if (strcmp(key, "webhook_allow") == 0 && !network_list_valid(value, &word, &length)) {
+        snprintf(reason, reason_size, "must be networks as in 10.1.0.0/16, which '%.*s' is not",
+                 (int)(length > 40 ? 40 : length), word);
+        return false;
+    }
+    return true;
+}
+
 /* Set from text; `reason` gets a phrase that never repeats the value of a secret. */
 static bool set_value(struct config *config, const struct setting *setting, const char *value, bool append,
                       char *reason, size_t reason_size)
@@ -245,7 +262,8 @@ static bool set_value(struct config *config, const struct setting *setting, cons
                      (long long)setting->max);
             return false;
         }
-        if (!check_url(setting->key, value, reason, reason_size)) {
+        if (!check_url(setting->key, value, reason, reason_size) ||
+            !check_networks(setting->key, value, reason, reason_size)) {
             return false;
         }
         char *joined = mem_alloc(length + 1);

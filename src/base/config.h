@@ -77,7 +77,9 @@ struct config {
     int64_t jobs_threads;
     int64_t jobs_keep_days;
     int64_t jobs_statement_timeout_s;
-    int64_t keys_rotate_days;     /* 0: never */
+    int64_t keys_rotate_days; /* 0: never */
+    char *webhook_allow;      /* networks, separated by white space */
+    int64_t webhook_keep_days;
     char *trace_endpoint;         /* "": tracing is off */
     int64_t trace_sample;         /* of a million */
     int64_t trace_follow_clients; /* 0 or 1 */

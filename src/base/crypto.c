@@ -197,6 +197,11 @@ bool crypto_base64url_decode(const char *text, size_t length, uint8_t *ret_data,
     return true;
 }
 
+void crypto_base64(const uint8_t *data, size_t length, char *ret_text)
+{
+    EVP_EncodeBlock((unsigned char *)ret_text, data, (int)length);
+}
+
 bool crypto_base64_decode(const char *text, uint8_t *ret_data, size_t capacity, size_t *ret_length)
 {
     size_t length = strlen(text);

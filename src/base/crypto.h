@@ -42,6 +42,8 @@ size_t crypto_base64url(const uint8_t *data, size_t length, char *ret_text);
  * bits left over. Writes at
  * most length*3/4 bytes. */
 bool crypto_base64url_decode(const char *text, size_t length, uint8_t *ret_data, size_t *ret_length);
+/* base64 with padding (RFC 4648 section 4); ret_text has (length+2)/3*4 + 1 bytes. */
+void crypto_base64(const uint8_t *data, size_t length, char *ret_text);
 /* Decode base64 with padding (RFC 4648 section 4), as in HTTP Basic. False when it is malformed, or would not
  * fit with two bytes to spare. */
 bool crypto_base64_decode(const char *text, uint8_t *ret_data, size_t capacity, size_t *ret_length);

@@ -48,6 +48,13 @@ enum metrics_login {
     METRICS_LOGINS
 };
 
+enum metrics_delivery {
+    METRICS_DELIVERY_DONE,
+    METRICS_DELIVERY_AGAIN,  /* failed, and another attempt follows */
+    METRICS_DELIVERY_FAILED, /* given up */
+    METRICS_DELIVERIES
+};
+
 struct metrics_seat {
     _Atomic int64_t pid; /* 0: free */
     _Atomic int64_t ready;
@@ -69,7 +76,9 @@ struct metrics {
     _Atomic uint64_t answer_cache_misses;       /* answers that had to be made */
     _Atomic uint64_t rate_limited;              /* requests that were too many */
     _Atomic uint64_t logins[METRICS_LOGINS];
-    _Atomic uint64_t cpu_us; /* processor time of its processes */
+    _Atomic uint64_t deliveries[METRICS_DELIVERIES]; /* attempts at webhooks */
+    _Atomic uint64_t domain_events;                  /* events that were carried on */
+    _Atomic uint64_t cpu_us;                         /* processor time of its processes */
     _Atomic uint64_t trace_spans_sent;
     _Atomic uint64_t trace_spans_dropped;
     _Atomic uint64_t database_connects;    /* connections that were made to PostgreSQL */
@@ -77,6 +86,7 @@ struct metrics {
     struct metrics_histogram database_us;  /* how long a thread waited for a statement */
     struct metrics_histogram batch_events; /* events in a transaction */
     struct metrics_histogram commit_us;    /* how long one takes */
+    struct metrics_histogram delivery_us;  /* how long an attempt at a webhook takes */
     struct metrics_seat seats[METRICS_SEATS];
     char routes[METRICS_ROUTES][METRICS_NAME_SIZE]; /* "METHOD pattern"; "" for no more */
     struct metrics_histogram requests_us[METRICS_ROUTES][METRICS_STATUSES];

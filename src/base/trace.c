@@ -48,6 +48,9 @@ struct span {
     const char *job_type; /* NULL: this is none */
     int64_t job_id;
     int64_t job_attempts;
+    /* of a call */
+    char webhook_id[UUID_TEXT_SIZE]; /* "": this is none */
+    int64_t call_attempts;
 };
 
 static struct {
@@ -239,6 +242,25 @@ void trace_end_job(const struct trace_job *job)
     put(&span);
 }
 
+void trace_end_call(const struct trace_place *place, const struct trace_call *call)
+{
+    if (!place->sampled || !tracing.endpoint) {
+        return;
+    }
+    struct span span = {.kind = TRACE_CLIENT,
+                        .failed = call->failed,
+                        .status = call->status,
+                        .call_attempts = call->attempts};
+    span.end_us = clock_now_us();
+    span.begin_us = span.end_us - (clock_monotonic_us() - call->began_us);
+    snprintf(span.trace_id, sizeof(span.trace_id), "%s", place->trace_id);
+    snprintf(span.span_id, sizeof(span.span_id), "%s", place->span_id);
+    snprintf(span.parent_id, sizeof(span.parent_id), "%s", place->parent_id);
+    snprintf(span.webhook_id, sizeof(span.webhook_id), "%s", call->webhook_id);
+    snprintf(span.name, sizeof(span.name), "POST");
+    put(&span);
+}
+
 /* ---- the protocol ---- */
 
 static void put_text(struct buf *buf, const char *before, const char *text)
@@ -272,10 +294,17 @@ static void put_span(struct buf *buf, const struct span *span)
     put_text(buf, ",\"name\":", span->name);
     buf_printf(buf, ",\"startTimeUnixNano\":\"%lld000\",\"endTimeUnixNano\":\"%lld000\",\"attributes\":[",
                (long long)span->begin_us, (long long)span->end_us);
-    if (span->status) {
+    if (*span->method) {
         put_attribute(buf, &any, "http.request.method", span->method);
-        put_number(buf, &any, "http.response.status_code", span->status);
         put_attribute(buf, &any, "tallygate.request_id", span->request_id);
+    }
+    if (span->status) {
+        put_number(buf, &any, "http.response.status_code", span->status);
+    }
+    if (*span->webhook_id) {
+        put_attribute(buf, &any, "http.request.method", "POST");
+        put_attribute(buf, &any, "tallygate.webhook_id", span->webhook_id);
+        put_number(buf, &any, "http.request.resend_count", span->call_attempts - 1);
     }
     if (span->route) {
         put_attribute(buf, &any, "http.route", span->route);

@@ -49,6 +49,15 @@ struct trace_job {
     bool failed;
 };
 
+/* Of a webhook's call. */
+struct trace_call {
+    const char *webhook_id;
+    int status;       /* 0: there was no answer */
+    int64_t attempts; /* with this one */
+    int64_t began_us; /* monotonic */
+    bool failed;
+};
+
 /* Before there are threads. Both must live for ever. */
 void trace_setup(const struct config *config, const char *pool);
 /* Start and stop the thread that sends, after fork(). Without effect when tracing is off. */
@@ -73,5 +82,7 @@ void trace_end(enum trace_kind kind, const char *name, int64_t began_us, bool fa
 /* The same for the request, or the job, that is current. */
 void trace_end_request(const struct trace_request *request);
 void trace_end_job(const struct trace_job *job);
+/* A call is over, whose place, in what it tells of, was handed on to the one who was called. */
+void trace_end_call(const struct trace_place *place, const struct trace_call *call);
 
 #endif

@@ -75,8 +75,11 @@ int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **
     response.stream = call->stream ? &out.stream : NULL;
     request.query = call->query ? call->query : "";
     if (call->id) {
-        request.params[0] = (struct request_param){"id", call->id, strlen(call->id)};
-        request.params_count = 1;
+        request.params[request.params_count++] = (struct request_param){"id", call->id, strlen(call->id)};
+    }
+    if (call->delivery_id) {
+        request.params[request.params_count++] =
+            (struct request_param){"delivery_id", call->delivery_id, strlen(call->delivery_id)};
     }
     if (call->body) {
         request.body = json_text(call->body, &request.body_length);

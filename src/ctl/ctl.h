@@ -50,6 +50,7 @@ int ctl_service(struct ctl *ctl, int argc, char **argv);
 int ctl_setup(struct ctl *ctl, int argc, char **argv);
 int ctl_status(struct ctl *ctl, int argc, char **argv);
 int ctl_user(struct ctl *ctl, int argc, char **argv);
+int ctl_webhook(struct ctl *ctl, int argc, char **argv);
 int ctl_workspace(struct ctl *ctl, int argc, char **argv);
 
 /* Make an account whose password is read from standard input, and print it; `full_name` may be NULL. */

@@ -198,6 +198,13 @@ static const struct number {
     {"logins", ",result=\"code_required\"", NULL, offsetof(struct metrics, logins[METRICS_LOGIN_CODE])},
     {"logins", ",result=\"refused\"", NULL, offsetof(struct metrics, logins[METRICS_LOGIN_REFUSED])},
     {"logins", ",result=\"delayed\"", NULL, offsetof(struct metrics, logins[METRICS_LOGIN_DELAYED])},
+    {"domain_events", "", "Domain events that were carried on.", offsetof(struct metrics, domain_events)},
+    {"webhook_deliveries", ",result=\"delivered\"", "Attempts to deliver events to webhooks.",
+     offsetof(struct metrics, deliveries[METRICS_DELIVERY_DONE])},
+    {"webhook_deliveries", ",result=\"again\"", NULL,
+     offsetof(struct metrics, deliveries[METRICS_DELIVERY_AGAIN])},
+    {"webhook_deliveries", ",result=\"failed\"", NULL,
+     offsetof(struct metrics, deliveries[METRICS_DELIVERY_FAILED])},
     {"database_connects", "", "Connections that were made to PostgreSQL.",
      offsetof(struct metrics, database_connects)},
     {"database_failures", "", "Statements that PostgreSQL did not answer, or gave up.",
@@ -330,6 +337,12 @@ void exposition_write(const struct metrics *const pools[EXPOSITION_POOLS], struc
     describe(text, "background_job_duration_seconds", "histogram", "seconds",
              "How long an attempt of a background job took.");
     each_job(pools[EXPOSITION_JOBD], text, put_job_duration);
+    describe(text, "webhook_delivery_seconds", "histogram", "seconds",
+             "How long an attempt to deliver an event to a webhook took.");
+    if (pools[EXPOSITION_JOBD]) {
+        put_histogram(text, "webhook_delivery_seconds", "service=\"jobd\"",
+                      &pools[EXPOSITION_JOBD]->delivery_us, METRICS_TIMES_US, (double)USEC_PER_SEC);
+    }
     describe(text, "legacy_requests", "counter", NULL,
              "Requests of the former services' paths, by what became of them.");
     legacy_write(legacy, text);

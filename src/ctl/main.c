@@ -47,6 +47,10 @@ static const struct ctl_command COMMANDS[] = {
     {"user",
      "add EMAIL | delete WHO | disable WHO | enable WHO | list | logout WHO | passwd WHO | role WHO user|admin | sessions WHO | show WHO",
      "accounts; WHO is an address or an id", ctl_user},
+    {"webhook",
+     "add WORKSPACE URL|- | delete WORKSPACE ID | deliveries WORKSPACE ID | enable WORKSPACE ID | list WORKSPACE | pause WORKSPACE ID | "
+     "redeliver WORKSPACE ID DELIVERY | rotate WORKSPACE ID | show WORKSPACE ID | test WORKSPACE ID",
+     "who hears of a workspace's events", ctl_webhook},
     {"workspace",
      "add WHO NAME | delete WORKSPACE | list | members WORKSPACE | purge | rename WORKSPACE NAME | show WORKSPACE",
      "workspaces, by their slug or id", ctl_workspace},

@@ -32,6 +32,8 @@
 #include "identity/session.h"
 #include "identity/strength.h"
 #include "identity/user.h"
+#include "identity/webhook.h"
+#include "identity/webhook_delivery.h"
 #include "identity/workspace.h"
 
 enum { FORM_MAX = 16 * 1024 };
@@ -125,6 +127,17 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/events/date-range",    MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        listing_of_all},
     {"GET",    "/analytics/users/{user_id:text}/events", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        listing_of_user},
     {"GET",    "/analytics/export",               MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    export_events},
+
+    {"GET",    "/webhooks",                       MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_list},
+    {"POST",   "/webhooks",                       MEMBER, CALLS,  MAY_MANAGE, POOL_API,    FORM_MAX,             ONCE,              webhook_create},
+    {"GET",    "/webhooks/{id:text}",             MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_show},
+    {"PATCH",  "/webhooks/{id:text}",             MEMBER, CALLS,  MAY_MANAGE, POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    webhook_change},
+    {"DELETE", "/webhooks/{id:text}",             MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delete},
+    {"POST",   "/webhooks/{id:text}/secret",      MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_rotate},
+    {"POST",   "/webhooks/{id:text}/test",        MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_test},
+    {"GET",    "/webhooks/{id:text}/deliveries",  MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delivery_list},
+    {"GET",    "/webhooks/{id:text}/deliveries/{delivery_id:int}", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delivery_show},
+    {"POST",   "/webhooks/{id:text}/deliveries/{delivery_id:int}/redeliver", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delivery_again},
 
     {"POST",   "/token",                          PUBLIC, NONE,   0,          POOL_API | POOL_AUTH, FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_token},
     {"POST",   "/oauth/revoke",                   PUBLIC, NONE,   0,          POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_revoke},

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/keyset.h"
 
+#include <string.h>
+
 #include "base/json.h"
 
 static int64_t limit_of(const struct value values[KEYSET_COUNT])
@@ -12,6 +14,20 @@ void keyset_params(struct pg_params *params, const struct value values[KEYSET_CO
 {
     pg_int(params, values[KEYSET_CURSOR].present ? values[KEYSET_CURSOR].integer : 0);
     pg_int(params, limit_of(values) + 1);
+}
+
+struct json_object *keyset_json(const PGresult *rows, int row, int column)
+{
+    struct json_object *value = NULL;
+    struct json_fault fault;
+    const char *text = pg_get_text(rows, row, column);
+    (void)(text && json_parse(text, strlen(text), &value, &fault));
+    return value;
+}
+
+struct json_object *keyset_made(const PGresult *rows, int row)
+{
+    return keyset_json(rows, row, 1);
 }
 
 /* The first so many rows; with further ones, a page goes on behind them. */

@@ -24,6 +24,9 @@ enum { KEYSET_LIMIT, KEYSET_CURSOR, KEYSET_COUNT };
 void keyset_params(struct pg_params *params, const struct value values[KEYSET_COUNT]);
 
 typedef struct json_object *keyset_item(const PGresult *rows, int row);
+/* A column that PostgreSQL made as JSON, and an item that is the second one. */
+struct json_object *keyset_json(const PGresult *rows, int row, int column);
+keyset_item keyset_made;
 /* Answer with the rows that were fetched so. Column 0 is their number. */
 void keyset_answer(struct response *response, const struct value values[KEYSET_COUNT], const PGresult *rows,
                    keyset_item *item);

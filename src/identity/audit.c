@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "http/keyset.h"
 #include "http/validate.h"
+#include "identity/domain_event.h"
 #include "queries.h"
 
 static const struct pg_statement WRITE = {
@@ -32,7 +33,8 @@ enum err audit_write(struct pg *pg, const struct request *request, const struct 
     pg_text(&params, entry->action);
     pg_text(&params, entry->subject);
     pg_text(&params, entry->detail);
-    return pg_query(pg, &WRITE, &params, NULL);
+    enum err e = pg_query(pg, &WRITE, &params, NULL);
+    return e ? e : domain_event_tell(pg, request, entry);
 }
 
 enum err audit_run(struct pg *pg, struct request *request, const struct audit_change *change,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The audit log: who did what, on what, from where. An entry is written in the transaction of what it tells
- * of, so the one is there exactly when the other is.
+ * of, so the one is there exactly when the other is. What others may hear of is told with
+ * it (domain_event.h).
  */
 #ifndef TALLYGATE_IDENTITY_AUDIT_H
 #define TALLYGATE_IDENTITY_AUDIT_H

@@ -10,15 +10,15 @@
 #include "identity/audit.h"
 #include "work/types.h"
 
-#define UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 /* A job as JSON: PostgreSQL makes it, and it is handed on. */
 #define ITEM(state, priority, run_at, finished, error)                                    \
     "json_build_object('id', id, 'type', type, 'state', " state ", 'priority', " priority \
     ", 'attempts', attempts, 'run_at', " run_at                                           \
-    ", 'started_at', " UTC("started_at") ", 'finished_at', " finished                     \
-                                         ", 'progress', progress, 'error', " error ", 'payload', payload)"
-#define LIVE ITEM("state", "priority", UTC("run_at"), "NULL::text", "error")
-#define DONE ITEM("'done'", "NULL::int", "NULL::text", UTC("finished_at"), "NULL::text")
+    ", 'started_at', " PG_UTC("started_at") ", 'finished_at', " finished                  \
+                                            ", 'progress', progress, 'error', " error     \
+                                            ", 'payload', payload)"
+#define LIVE ITEM("state", "priority", PG_UTC("run_at"), "NULL::text", "error")
+#define DONE ITEM("'done'", "NULL::int", "NULL::text", PG_UTC("finished_at"), "NULL::text")
 
 static const struct pg_statement LIST = {
     "background_list",
@@ -45,22 +45,8 @@ static const struct pg_statement DISCARD = {"background_discard",
                                             "RETURNING id, jsonb_build_object('type', type, 'state', state)"};
 static const struct pg_statement SCHEDULES = {
     "background_schedules",
-    "SELECT name, json_build_object('name', name, 'cron', cron, 'timezone', timezone, 'type', type, 'next_at', " UTC(
-        "nullif(next_at, 'infinity')") ", 'last_at', " UTC("last_at") ", 'last_job_id', last_job_id) FROM schedules ORDER BY name"};
-
-static struct json_object *json_at(const PGresult *rows, int row, int column)
-{
-    struct json_object *item = NULL;
-    struct json_fault fault;
-    const char *text = pg_get_text(rows, row, column);
-    (void)json_parse(text, strlen(text), &item, &fault);
-    return item;
-}
-
-static struct json_object *describe(const PGresult *rows, int row)
-{
-    return json_at(rows, row, 1);
-}
+    "SELECT name, json_build_object('name', name, 'cron', cron, 'timezone', timezone, 'type', type, 'next_at', " PG_UTC(
+        "nullif(next_at, 'infinity')") ", 'last_at', " PG_UTC("last_at") ", 'last_job_id', last_job_id) FROM schedules ORDER BY name"};
 
 static enum err no_such_job(struct request *request)
 {
@@ -98,7 +84,7 @@ enum err background_list(struct request *request, struct response *response)
     pg_text(&params, values[TYPE].text);
     e = pg_query(request->services->pg, done ? &LIST_DONE : &LIST, &params, &rows);
     if (!e) {
-        keyset_answer(response, values, rows, describe);
+        keyset_answer(response, values, rows, keyset_made);
     }
     return e;
 }
@@ -115,7 +101,7 @@ enum err background_show(struct request *request, struct response *response)
     if (PQntuples(row) == 0) {
         return no_such_job(request);
     }
-    JSON_AUTO job = describe(row, 0);
+    JSON_AUTO job = keyset_json(row, 0, 1);
     response_json(response, 200, job);
     return ERR_OK;
 }
@@ -163,7 +149,7 @@ enum err background_put(struct request *request, struct response *response)
     pg_text(&params, request->traceparent);
     e = audit_carry_out(request, &change, &made);
     if (!e) {
-        JSON_AUTO job = json_at(made, 0, 2);
+        JSON_AUTO job = keyset_json(made, 0, 2);
         response_json(response, 201, job);
     }
     return e;
@@ -202,7 +188,7 @@ enum err background_retry(struct request *request, struct response *response)
     PG_RESULT_AUTO changed = NULL;
     enum err e = change(request, &RETRY, "job.retried", "The job is not dead.", &changed);
     if (!e) {
-        JSON_AUTO job = json_at(changed, 0, 2);
+        JSON_AUTO job = keyset_json(changed, 0, 2);
         response_json(response, 200, job);
     }
     return e;
@@ -225,6 +211,6 @@ enum err background_schedules(struct request *request, struct response *response
     if (e) {
         return e;
     }
-    keyset_answer_all(response, rows, describe);
+    keyset_answer_all(response, rows, keyset_made);
     return ERR_OK;
 }

@@ -28,18 +28,21 @@ enum {
     COLUMN_TO,
     COLUMN_TEMPLATE,
     COLUMN_SEALED,
-    COLUMN_CREATED
+    COLUMN_CREATED,
+    COLUMN_ABOUT,
+    COLUMN_ATTEMPTS
 };
 
 static const struct pg_statement WAITING = {
     "mail_waiting",
     "SELECT id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
-        "created_at") " FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND (next_at IS NULL OR next_at <= now()) AND id > $1::uuid ORDER BY id LIMIT 50 "
+        "created_at") ", payload->>'about' FROM outbox WHERE topic = 'mail' AND done_at IS NULL AND failed_at IS NULL AND (next_at IS NULL OR next_at <= now()) AND id > $1::uuid ORDER BY id LIMIT 50 "
                       "FOR UPDATE SKIP LOCKED"};
 static const struct pg_statement NOTICE = {
     "mail_notice",
     "INSERT INTO outbox (id, topic, payload) SELECT $1::uuid, 'mail', "
-    "jsonb_build_object('to', coalesce($3, email::text), 'template', $4::text) FROM users WHERE id = $2"};
+    "jsonb_strip_nulls(jsonb_build_object('to', coalesce($3, email::text), 'template', $4::text, 'about', $5::text)) "
+    "FROM users WHERE id = $2"};
 static const struct pg_statement DONE = {"mail_done",
                                          "UPDATE outbox SET done_at = now() WHERE id = $1::uuid"};
 #define DUE \
@@ -51,7 +54,7 @@ static const struct pg_statement CLAIM = {
     "UPDATE outbox SET attempts = attempts + 1, next_at = now() + interval '10 minutes' WHERE id IN "
     "(SELECT id FROM outbox WHERE " DUE " ORDER BY next_at NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED) "
     "RETURNING id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
-        "created_at") ", attempts"};
+        "created_at") ", payload->>'about', attempts"};
 static const struct pg_statement LATER = {
     "mail_later", "UPDATE outbox SET next_at = now() + $2::bigint * interval '1 s', error = $3, "
                   "failed_at = CASE WHEN $4::boolean THEN now() END WHERE id = $1::uuid AND done_at IS NULL"};
@@ -107,6 +110,12 @@ bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SH
 
 enum err mail_notice(struct pg *pg, int64_t user_id, const char *to, const char *template)
 {
+    return mail_notice_about(pg, user_id, to, template, NULL);
+}
+
+enum err mail_notice_about(struct pg *pg, int64_t user_id, const char *to, const char *template,
+                           const char *about)
+{
     uint8_t id[16];
     char text[UUID_TEXT_SIZE];
     struct pg_params params = {0};
@@ -116,6 +125,7 @@ enum err mail_notice(struct pg *pg, int64_t user_id, const char *to, const char 
     pg_int(&params, user_id);
     pg_text(&params, to);
     pg_text(&params, template);
+    pg_text(&params, about);
     return pg_query(pg, &NOTICE, &params, NULL);
 }
 
@@ -160,6 +170,9 @@ TEMPLATES[] = {
     {"mfa_recovered", "A recovery code was used", NULL,
      "Somebody logged in with your password and a recovery code. If it was not you, set a new password now, and make new "
      "recovery codes."},
+    {"webhook_disabled", "A webhook was disabled", NULL,
+     "A webhook that you made was disabled: it said that it is gone, or none of its deliveries succeeded for five days. Events "
+     "are no longer sent there. Enable it again when it is well; what was not delivered can be sent again."},
 };
 
 static const struct template *find_template(const char *name)
@@ -222,6 +235,9 @@ static enum rendered render(const struct config *config, const PGresult *rows, i
         "Message-ID: <%s@tallygate>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
         "Content-Transfer-Encoding: 8bit\r\nAuto-Submitted: auto-generated\r\n\r\n%s\r\n",
         id, template->words);
+    if (pg_get_text(rows, row, COLUMN_ABOUT)) {
+        buf_printf(buf, "\r\n%s\r\n", pg_get_text(rows, row, COLUMN_ABOUT));
+    }
     if (template->page) {
         const char *pages = *config->app_url ? config->app_url : config->issuer;
         size_t length = strlen(pages);
@@ -331,7 +347,7 @@ static const int64_t WAITS_S[] = {60, 300, 1800, 7200, 18000, 36000, 50400, 7200
 
 static enum err tell_later(struct pg *pg, const PGresult *rows, int row, bool refused, const char *error)
 {
-    int64_t attempts = pg_get_int(rows, row, COLUMN_CREATED + 1);
+    int64_t attempts = pg_get_int(rows, row, COLUMN_ATTEMPTS);
     bool last = refused || attempts > (int64_t)ARRAY_SIZE(WAITS_S);
     struct pg_params params = {0};
     pg_text(&params, pg_get_text(rows, row, COLUMN_ID));

@@ -41,6 +41,10 @@ bool mail_token_hash(const char *text, size_t length, uint8_t ret_hash[CRYPTO_SH
  * in place of the account's own, or NULL. */
 enum err mail_notice(struct pg *pg, int64_t user_id, const char *to, const char *template);
 
+/* The same about something, which is a line of the mail. */
+enum err mail_notice_about(struct pg *pg, int64_t user_id, const char *to, const char *template,
+                           const char *about);
+
 struct mail_written {
     int64_t count;
     int64_t sealed; /* that wait on, as they were sealed with another master secret */

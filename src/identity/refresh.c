@@ -44,8 +44,9 @@ static const struct pg_statement ROTATE = {
     "refresh_rotate",
     "UPDATE sessions SET generation = generation + 1, refresh_hash = $2, refreshed_at = clock_timestamp(), "
     "expires_at = now() + make_interval(secs => $3::int), address = $4::inet, user_agent = $5 WHERE id = $1::uuid"};
-static const struct pg_statement END = {"refresh_end",
-                                        "DELETE FROM sessions WHERE id = $1::uuid RETURNING id"};
+static const struct pg_statement END = {
+    "refresh_end",
+    "DELETE FROM sessions WHERE id = $1::uuid RETURNING id, jsonb_build_object('user_id', user_id)"};
 
 enum { COLUMN_GENERATION = 7, COLUMN_HASH, COLUMN_AGE, COLUMN_REFRESHED, COLUMN_EXPIRES };
 
@@ -267,8 +268,11 @@ enum err refresh_revoke(struct request *request, const char *text)
     struct pg_params params = {0};
     enum err e = use_begin(&use, request, text, &known);
     PG_RESULT_AUTO ended = NULL;
-    const struct audit_change change = {
-        .statement = &END, .params = &params, .action = "session.ended", .kind = "session"};
+    const struct audit_change change = {.statement = &END,
+                                        .params = &params,
+                                        .action = "session.ended",
+                                        .kind = "session",
+                                        .detail_column = 1};
     pg_text(&params, use.session_text);
     return e || !known ? e : audit_carry_out(request, &change, &ended);
 }

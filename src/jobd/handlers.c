@@ -2,16 +2,22 @@
 #include "jobd/handlers.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "analytics/committer.h"
 #include "analytics/upkeep.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "identity/account.h"
 #include "identity/keyring.h"
 #include "identity/mail.h"
 #include "identity/smtp.h"
+#include "work/courier.h"
+#include "work/relay.h"
 
-enum { PIECE_ROWS = 5000 };
+enum { PIECE_ROWS = 5000, COUNT_LIMIT_S = 20 };
 
 /* Nothing: what the queue itself costs. */
 static enum err do_nothing(struct job *job)
@@ -37,18 +43,114 @@ static enum err purge_workspaces(struct job *job)
     return e;
 }
 
-/* Partitions of the events ahead, and days of the jobs that are done. */
+/* Partitions of the events ahead, and days of what was done and told. */
 static enum err make_partitions(struct job *job)
 {
-    static const struct pg_statement KEEP = {"jobs_keep_days", "SELECT keep_job_days($1::int)"};
-    struct pg_params params = {0};
+    static const struct pg_statement KEEP = {"keep_days", "SELECT keep_days($1, $2::int)"};
+    const struct {
+        const char *table;
+        int64_t days;
+    } kept[] = {{"jobs_done", job->config->jobs_keep_days},
+                {"domain_events", job->config->webhook_keep_days},
+                {"deliveries_done", job->config->webhook_keep_days}};
     int64_t made;
-    pg_int(&params, job->config->jobs_keep_days);
     enum err e = upkeep_make(job->config, job->pg, &made);
-    enum err days = e ? e : pg_query(job->pg, &KEEP, &params, NULL);
-    return days == ERR_UNAVAILABLE && !e
-               ? ERR_OK
-               : days; /* a backup reads them; there is tomorrow's, and the next hour */
+    for (size_t i = 0; !e && i < ARRAY_SIZE(kept); i++) {
+        struct pg_params params = {0};
+        pg_text(&params, kept[i].table);
+        pg_int(&params, kept[i].days);
+        e = pg_query(job->pg, &KEEP, &params, NULL);
+        e = e == ERR_UNAVAILABLE ? ERR_OK : e; /* a backup reads it; there is tomorrow's, and the next hour */
+    }
+    return e;
+}
+
+struct counting {
+    struct job *job;
+    struct committer *committer;
+};
+
+/* What the platform counts of itself. */
+static enum err count_events(void *argument, const struct relay_event *events, size_t count)
+{
+    const struct counting *counting = argument;
+    struct job *job = counting->job;
+    struct event *kept = arena_zalloc(job->arena, count, sizeof(*kept));
+    struct committer_entry *entries = arena_zalloc(job->arena, count, sizeof(*entries));
+    for (size_t i = 0; i < count; i++) {
+        const char *user_id = events[i].user_id ? events[i].user_id : "nobody";
+        const char *metadata = arena_printf(job->arena, "{\"subject\":\"%s\"}", events[i].subject);
+        kept[i] = (struct event){.id = events[i].id,
+                                 .id_length = strlen(events[i].id),
+                                 .id_given = true,
+                                 .type = events[i].type,
+                                 .type_length = strlen(events[i].type),
+                                 .value = "1",
+                                 .value_length = 1,
+                                 .user_id = user_id,
+                                 .user_id_length = strlen(user_id),
+                                 .metadata = metadata,
+                                 .metadata_length = strlen(metadata),
+                                 .occurred_us = events[i].at_us};
+        event_keep(job->arena, &kept[i]);
+        entries[i] = (struct committer_entry){events[i].workspace_id, &kept[i], i};
+    }
+    /* A second time they are duplicates. */
+    return committer_sift(counting->committer, entries, count,
+                          clock_monotonic_us() + COUNT_LIMIT_S * USEC_PER_SEC);
+}
+
+static enum err relay_events(struct job *job)
+{
+    static const struct queue_order DELIVER = {
+        .type = "webhooks.deliver", .priority = 0, .unique_key = "due"};
+    struct counting counting = {job, committer_new(job->config, false)};
+    int64_t total = 0, count = 1;
+    bool due = false;
+    enum err e = ERR_OK;
+    while (!e && count && !job_should_stop(job)) {
+        e = relay_run(job->pg, count_events, &counting, &count);
+        total += e ? 0 : count;
+        arena_reset(job->arena);
+        job_progress(job, total, 0);
+        if (!e && count && metrics_own()) {
+            atomic_fetch_add_explicit(&metrics_own()->domain_events, (uint64_t)count, memory_order_relaxed);
+        }
+    }
+    committer_free(counting.committer);
+    if (!e && total && delivery_is_due(job->pg, &due) == ERR_OK && due) {
+        (void)queue_put(job->pg, &DELIVER, NULL); /* else it is seen in a second */
+    }
+    return e;
+}
+
+static enum err tell_disabled(struct pg *pg, const struct delivery_disabled *disabled)
+{
+    log_warn("webhook %s of workspace %lld is disabled: %s", disabled->webhook_id,
+             (long long)disabled->workspace_id,
+             strcmp(disabled->reason, "gone") == 0 ? "it answered 410" : "it failed for days");
+    return mail_notice_about(pg, disabled->user_id, NULL, "webhook_disabled", disabled->url);
+}
+
+static bool deliver_should_stop(void *argument)
+{
+    return job_should_stop(argument);
+}
+
+static void tell_progress(void *argument, int64_t attempts)
+{
+    job_progress(argument, attempts, 0);
+}
+
+static enum err deliver_events(struct job *job)
+{
+    const struct courier_options options = {.config = job->config,
+                                            .pg = job->pg,
+                                            .disabled = tell_disabled,
+                                            .should_stop = deliver_should_stop,
+                                            .progress = tell_progress,
+                                            .argument = job};
+    return courier_run(&options);
 }
 
 /* Bring in another key when the one that signs is as old as keys_rotate_days says. */
@@ -96,10 +198,12 @@ static enum err send_mail(struct job *job)
 
 /* clang-format off */
 job_handler *const HANDLERS[WORK_TYPES] = {
+    [WORK_EVENTS_RELAY] = relay_events,
     [WORK_KEYS_CHECK] = check_keys,
     [WORK_MAIL_SEND] = send_mail,
     [WORK_NOTHING] = do_nothing,
     [WORK_PARTITIONS_MAKE] = make_partitions,
+    [WORK_WEBHOOKS_DELIVER] = deliver_events,
     [WORK_WORKSPACES_PURGE] = purge_workspaces,
 };
 

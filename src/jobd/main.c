@@ -27,6 +27,8 @@
 #include "identity/mail.h"
 #include "jobd/handlers.h"
 #include "store/migrate.h"
+#include "work/delivery.h"
+#include "work/relay.h"
 
 enum { EXIT_USAGE = 2, WATCHDOG_EVERY_US = 5000000 };
 
@@ -49,13 +51,14 @@ static int usage(FILE *out)
 
 /* ---- what the runner asks ---- */
 
-/* One job sends all that is due, so one that waits or runs is enough. */
-static void look_for_mail(const struct jobd *jobd, struct pg *pg)
+/* What is done as soon as there is something: one job does all that is due, so one that waits or runs is
+ * enough. */
+static void look_for(struct pg *pg, const char *type, enum err (*is_due)(struct pg *pg, bool *ret_due))
 {
-    static const struct queue_order ORDER = {.type = "mail.send", .priority = 0, .unique_key = "due"};
+    const struct queue_order order = {.type = type, .priority = 0, .unique_key = "due"};
     bool due = false;
-    if (*jobd->config->smtp_url && mail_is_due(pg, &due) == ERR_OK && due) {
-        (void)queue_put(pg, &ORDER, NULL);
+    if (is_due(pg, &due) == ERR_OK && due) {
+        (void)queue_put(pg, &order, NULL);
     }
 }
 
@@ -71,7 +74,11 @@ static void tick(struct pg *pg, void *argument)
     }
     if (jobd->installed) {
         (void)schedule_run(pg);
-        look_for_mail(jobd, pg);
+        look_for(pg, "events.relay", relay_is_due);
+        look_for(pg, "webhooks.deliver", delivery_is_due);
+        if (*jobd->config->smtp_url) {
+            look_for(pg, "mail.send", mail_is_due);
+        }
     }
     metrics_count_cpu();
     sd_notify(0, "WATCHDOG=1");

@@ -107,6 +107,8 @@ bool pg_get_bool(const PGresult *result, int row, int column);
 const char *pg_get_text(const PGresult *result, int row, int column);
 /* A column selected as microseconds (see PG_US). */
 #define PG_US(expression) "(extract(epoch from " expression ") * 1000000)::bigint"
+/* The same as the text that it is in JSON: RFC 3339, in UTC. */
+#define PG_UTC(expression) "to_char(" expression " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 void pg_result_cleanup(PGresult **result);
 #define PG_RESULT_AUTO __attribute__((cleanup(pg_result_cleanup))) PGresult *

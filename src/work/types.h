@@ -6,10 +6,12 @@
 #include "work/queue.h"
 
 enum work_type {
+    WORK_EVENTS_RELAY,
     WORK_KEYS_CHECK,
     WORK_MAIL_SEND,
     WORK_NOTHING,
     WORK_PARTITIONS_MAKE,
+    WORK_WEBHOOKS_DELIVER,
     WORK_WORKSPACES_PURGE,
     WORK_TYPES
 };

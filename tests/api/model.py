@@ -85,14 +85,14 @@ class Model:
         return self.send([Event(type, value, user_id, time)])
 
     def add_random(self, count, days=20, seed=1):
-        """Events spread over the last days, never in the future."""
+        """Events spread over the last days, never in the future, one of them now: a day may have just begun."""
         source = random.Random(seed)
         now = datetime.datetime.now(UTC)
         events = []
         for _ in range(count):
             type = source.choice(["api_call", "tool_execution", "cost", "session", "page.view"])
             value = Decimal(source.randint(-5, 500)) / source.choice([1, 2, 10, 100])
-            time = now - datetime.timedelta(seconds=source.randint(1, days * 86400))
+            time = now - datetime.timedelta(seconds=source.randint(1, days * 86400)) if events else now
             events.append(Event(type, value, f"user-{source.randint(1, 9)}", time))
         return self.send(events)
 

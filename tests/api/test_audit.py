@@ -127,4 +127,4 @@ def test_what_runs_as_the_owner_looks_for_nothing_of_the_callers(stack):
     paths = stack.postgres.query("SELECT proname, (SELECT c FROM unnest(proconfig) c WHERE c LIKE 'search_path=%%') FROM pg_proc "
                                  "WHERE prosecdef AND pronamespace = 'public'::regnamespace ORDER BY 1")
     assert paths == [(name, "search_path=public, pg_temp") for name in (
-        "ensure_event_partition", "ensure_next_event_partition", "keep_event_id_buckets", "keep_job_days")]
+        "ensure_event_partition", "ensure_next_event_partition", "keep_days", "keep_event_id_buckets")]

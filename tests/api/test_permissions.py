@@ -86,6 +86,16 @@ WHO = {
     "GET /analytics/events/date-range": members(READ),
     "GET /analytics/users/{user_id:text}/events": members(READ),
     "GET /analytics/export": members(READ),
+    "GET /webhooks": members(MANAGE),
+    "POST /webhooks": members(MANAGE),
+    "GET /webhooks/{id:text}": members(MANAGE),
+    "PATCH /webhooks/{id:text}": members(MANAGE),
+    "DELETE /webhooks/{id:text}": members(MANAGE),
+    "POST /webhooks/{id:text}/secret": members(MANAGE),
+    "POST /webhooks/{id:text}/test": members(MANAGE),
+    "GET /webhooks/{id:text}/deliveries": members(MANAGE),
+    "GET /webhooks/{id:text}/deliveries/{delivery_id:int}": members(MANAGE),
+    "POST /webhooks/{id:text}/deliveries/{delivery_id:int}/redeliver": members(MANAGE),
     "POST /token": PUBLIC,
     "POST /oauth/revoke": PUBLIC,
     "POST /oauth/introspect": PUBLIC,
@@ -117,7 +127,7 @@ class Scene:
     def path(self, pattern):
         workspace = pattern.startswith("/workspaces/{")
         path = pattern.replace("{id:int}", str(self.workspace.id) if workspace else "999999999")
-        path = path.replace("{user_id:int}", "999999999").replace("{invitation_id:int}", "999999999")
+        path = path.replace("{user_id:int}", "999999999").replace("{invitation_id:int}", "999999999").replace("{delivery_id:int}", "999999999")
         return path.replace("{user_id:text}", "u").replace("{id:text}", "s")
 
     def callers(self):

@@ -130,7 +130,8 @@ def test_all_statements_are_here():
 LOAD = f"""
 SELECT ensure_event_partition('{FIRST}'::date + n * 31, 'month') FROM generate_series(0, 3) AS n;
 
-INSERT INTO workspaces (id, name) OVERRIDING SYSTEM VALUE SELECT n, 'w' || n FROM generate_series(1, {TENANTS}) AS n;
+INSERT INTO workspaces (id, name) OVERRIDING SYSTEM VALUE SELECT n, 'w' || n FROM generate_series(1, {TENANTS}) AS n
+ON CONFLICT DO NOTHING;
 
 INSERT INTO events (workspace_id, occurred_at, id, type, value, user_id, metadata)
 SELECT w, '{FIRST} 00:00:00+00'::timestamptz + n * interval '{DAYS} days' / 20000 - interval '1 second', 'e' || n,

@@ -73,7 +73,7 @@ def test_what_a_lost_process_held_runs_elsewhere(jobd):
 def test_what_fails_waits_and_is_dead_in_the_end(jobd):
     """A job of a type that is known, whose table is gone."""
     jobd.start()
-    jobd.database.query("ALTER FUNCTION keep_job_days(int) RENAME TO gone")
+    jobd.database.query("ALTER FUNCTION keep_days(text, int) RENAME TO gone")
     jobd.put(1, "partitions.make")
     wait_for(lambda: jobd.count("type = 'partitions.make' AND state = 'waiting' AND attempts = 1 AND error IS NOT NULL"), 30, "its first failure")
     [row] = jobd.database.query("SELECT extract(epoch FROM run_at - now())::int, error FROM jobs WHERE type = 'partitions.make'")
@@ -81,7 +81,7 @@ def test_what_fails_waits_and_is_dead_in_the_end(jobd):
     jobd.database.query("UPDATE jobs SET attempts = 7, run_at = now() WHERE type = 'partitions.make'")
     wait_for(lambda: jobd.count("type = 'partitions.make' AND state = 'dead' AND attempts = 8"), 30, "its end")
     [dead] = jobd.ctl("list", "--state", "dead")["items"]
-    jobd.database.query("ALTER FUNCTION gone(int) RENAME TO keep_job_days")
+    jobd.database.query("ALTER FUNCTION gone(text, int) RENAME TO keep_days")
     assert jobd.ctl("retry", str(dead["id"]))["state"] == "waiting"
     wait_for(lambda: jobd.count(f"id = {dead['id']}", "jobs_done"), 30, "it to be done")
     jobd.ctl("retry", str(dead["id"]), code=1)  # it is done
@@ -230,7 +230,7 @@ def test_days_of_done_jobs_go(jobd):
     database = jobd.database
     database.query("CREATE TABLE jobs_done_20200101 PARTITION OF jobs_done FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')")
     database.query("INSERT INTO jobs_done (id, type, payload, attempts, created_at, started_at, finished_at) VALUES (1, 'x', '{}', 1, now(), now(), '2020-01-01')")
-    assert database.value("SELECT keep_job_days(7)") == 1
+    assert database.value("SELECT keep_days('jobs_done', 7)") == 1
     assert database.value("SELECT to_regclass('jobs_done_20200101')") is None
     assert database.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'jobs_done'::regclass") == 3
 

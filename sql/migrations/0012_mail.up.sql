@@ -1,3 +1,6 @@
+-- In the order in which requests come to them.
+LOCK TABLE users, outbox IN ACCESS EXCLUSIVE MODE;
+
 -- Mails that are sent: each attempt takes a row for a while, so that none is held while a mail server is spoken to.
 ALTER TABLE outbox ADD COLUMN attempts int NOT NULL DEFAULT 0,
                    ADD COLUMN next_at timestamptz,   -- not before; NULL: at once

@@ -29,3 +29,27 @@ BEGIN
     RETURN true;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION ensure_next_event_partition(unit text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+SET timezone = 'UTC' SET search_path = public, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+    at date;
+BEGIN
+    -- Before the look at the default partition, whose lock would be in the way of another who makes one.
+    IF NOT pg_try_advisory_xact_lock(hashtext('ensure_event_partition')) THEN
+        RETURN false;
+    END IF;
+    FOR at IN
+        SELECT ahead::date
+        FROM generate_series(date_trunc(unit, now()::timestamp),
+                             CASE unit WHEN 'day' THEN current_date + 14 ELSE date_trunc('month', now()) + interval '3 months' END,
+                             CASE unit WHEN 'day' THEN interval '1 day' ELSE interval '1 month' END) AS ahead
+    LOOP
+        IF ensure_event_partition(at, unit) THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    SELECT (min(occurred_at) AT TIME ZONE 'UTC')::date INTO at FROM events_default;
+    RETURN at IS NOT NULL AND ensure_event_partition(at, unit);
+END
+$$;

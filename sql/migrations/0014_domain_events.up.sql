@@ -1,5 +1,8 @@
 -- What others must hear of: domain events, the workspace in which the platform measures itself, webhooks and their deliveries.
 
+-- In the order in which requests come to them.
+LOCK TABLE users, workspaces, memberships IN ACCESS EXCLUSIVE MODE;
+
 -- An event is written in the transaction of its cause, and waits here for a tallygate-jobd to carry it on. Events of one subject come in the
 -- order of their numbers, as each change of a subject holds its row; one of another subject may come late.
 CREATE TABLE event_outbox (

@@ -2,14 +2,16 @@
 -- Who is not known to live takes nothing, as it is by its row that a lost one is found.
 --   $1 runner, $2 how many at most, $3 for each priority the time from which on to look (what was deleted before it is not passed over
 --   again, while an old snapshot keeps it), $4 the types that the runner knows, $5 how many of each may run at once
-WITH types AS MATERIALIZED (
+WITH self AS MATERIALIZED ( -- whose row stays until this has an end
+    SELECT id FROM job_runners WHERE id = $1::uuid AND alive_until > now() FOR KEY SHARE
+), types AS MATERIALIZED (
     SELECT t.type, t.most, t.most - (SELECT count(*) FROM jobs r WHERE r.state = 'running' AND r.limited AND r.type = t.type) AS room
     FROM unnest($4::text[], $5::bigint[]) AS t (type, most)
     WHERE t.most < 1000000
     UNION ALL SELECT t.type, t.most, t.most FROM unnest($4::text[], $5::bigint[]) AS t (type, most) WHERE t.most >= 1000000
 ), due AS MATERIALIZED (
     SELECT found.*
-    FROM generate_series(0, CASE WHEN EXISTS (SELECT FROM job_runners WHERE id = $1::uuid AND alive_until > now()) THEN 2 ELSE -1 END) AS p
+    FROM generate_series(0, CASE WHEN EXISTS (SELECT FROM self) THEN 2 ELSE -1 END) AS p
     CROSS JOIN LATERAL (
         SELECT j.id, j.type, j.priority, j.run_at FROM jobs j
         WHERE j.state = 'waiting' AND j.priority = p AND j.run_at <= now() AND j.run_at >= ($3::timestamptz[])[p + 1]

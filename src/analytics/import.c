@@ -99,12 +99,13 @@ static void ensure_partitions(struct importing *importing)
         if (known) {
             continue;
         }
-        memcpy(importing->ensured[importing->ensured_next], day, sizeof(importing->ensured[0]));
-        importing->ensured_next = (importing->ensured_next + 1) % ENSURED_MAX;
-        importing->ensured_count += importing->ensured_count < ENSURED_MAX;
         pg_text(&params, day);
         pg_text(&params, days ? "day" : "month");
-        (void)pg_query(importing->pg, &ENSURE, &params, NULL); /* what fails now is made by the pools */
+        if (pg_query(importing->pg, &ENSURE, &params, NULL) == ERR_OK) { /* else the next batch tries again */
+            memcpy(importing->ensured[importing->ensured_next], day, sizeof(importing->ensured[0]));
+            importing->ensured_next = (importing->ensured_next + 1) % ENSURED_MAX;
+            importing->ensured_count += importing->ensured_count < ENSURED_MAX;
+        }
     }
 }
 

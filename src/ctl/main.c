@@ -35,7 +35,7 @@ static const struct ctl_command COMMANDS[] = {
     {"metrics", "show | serve", "the counts of all pools as OpenMetrics, once or for a scraper", ctl_metrics},
     {"migrate", "up | down [STEPS] | status", "bring the schema to this version, back, or show it",
      ctl_migrate},
-    {"partition", "keep | list",
+    {"partition", "keep [--strays] | list",
      "partitions of the events: make what is needed, archive and drop what is past", ctl_partition},
     {"restore", "BACKUP | --finish",
      "bring a backup into an empty database, and compare it; or finish what other means restored",

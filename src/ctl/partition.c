@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "ctl/options.h"
 #include "ctl/past.h"
 #include "ctl/print.h"
 
@@ -46,12 +47,15 @@ static int keep(struct ctl *ctl, int argc, char **argv)
     struct json_object *items = json_object_new_array();
     int64_t keep_days = ctl->config->events_keep_days;
     int64_t made = 0;
+    enum { STRAYS, COUNT };
+    static const struct option OPTIONS[] = {{"strays", no_argument, NULL, STRAYS}, {NULL, 0, NULL, 0}};
+    const char *texts[COUNT];
     int code = CTL_OK;
     char error[160];
-    (void)argv;
+    int first = ctl_read_options(argc, argv, OPTIONS, texts);
     json_add(told, "items", items);
-    if (argc != 1) {
-        return ctl_usage("partition");
+    if (first != argc) {
+        return first < 0 ? CTL_USAGE : ctl_usage("partition");
     }
     if (keep_days && keep_days < ARCHIVE_KEEP_DAYS_MIN) {
         snprintf(error, sizeof(error),
@@ -63,7 +67,8 @@ static int keep(struct ctl *ctl, int argc, char **argv)
     if (!owner) {
         return CTL_FAILED;
     }
-    if (upkeep_make(ctl->config, owner, &made) != ERR_OK) {
+    if ((texts[STRAYS] && pg_script(owner, "SET tallygate.strays_max = '1000000000000'") != ERR_OK) ||
+        upkeep_make(ctl->config, owner, &made) != ERR_OK) {
         return ctl_database_failed("partition keep");
     }
     if (keep_days) {

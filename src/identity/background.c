@@ -34,7 +34,7 @@ static const struct pg_statement SHOW = {
 static const struct pg_statement PUT = {
     "background_put",
     "INSERT INTO jobs (type, payload, priority, run_at, trace) "
-    "VALUES ($1, coalesce($2, '{}')::jsonb, $3, coalesce($4::timestamptz, now()), nullif($5, '')) "
+    "VALUES ($1, coalesce($2, '{}')::jsonb, $3, greatest($4::timestamptz, now()), nullif($5, '')) "
     "RETURNING id, jsonb_build_object('type', type), " LIVE};
 static const struct pg_statement RETRY = {
     "background_retry",

@@ -51,7 +51,7 @@ static const struct pg_statement IS_DUE = {"mail_is_due", "SELECT EXISTS (SELECT
 /* For longer than an attempt may take, nobody else has it. */
 static const struct pg_statement CLAIM = {
     "mail_claim",
-    "UPDATE outbox SET attempts = attempts + 1, next_at = now() + interval '10 minutes' WHERE id IN "
+    "UPDATE outbox SET attempts = attempts + 1, next_at = now() + interval '10 minutes' WHERE id = "
     "(SELECT id FROM outbox WHERE " DUE " ORDER BY next_at NULLS FIRST, id LIMIT 1 FOR UPDATE SKIP LOCKED) "
     "RETURNING id, payload->>'to', payload->>'template', encode(sealed, 'hex'), " PG_US(
         "created_at") ", payload->>'about', attempts"};

@@ -35,6 +35,19 @@ static size_t read_text(char *data, size_t size, size_t count, void *argument)
     return n;
 }
 
+/* Whether an answer to RCPT is about the address: by the enhanced status (RFC 3463: X.1 addressing, X.2
+ * mailbox), as servers also say there what they hold against us; without one by the codes of RFC 5321. */
+static bool blames_recipient(const char *data, size_t length)
+{
+    if (length < 4 || data[0] != '5') {
+        return false;
+    }
+    if (length >= 9 && data[4] == '5' && data[5] == '.') {
+        return (data[6] == '1' || data[6] == '2') && data[7] == '.';
+    }
+    return memcmp(data, "550", 3) == 0 || memcmp(data, "551", 3) == 0 || memcmp(data, "553", 3) == 0;
+}
+
 /* Keep what the server says against it, without what could spoil a line of ours. */
 static int listen_to(CURL *curl, curl_infotype kind, char *data, size_t length, void *argument)
 {
@@ -43,7 +56,7 @@ static int listen_to(CURL *curl, curl_infotype kind, char *data, size_t length, 
     if (kind == CURLINFO_HEADER_OUT) {
         smtp->at_recipient = length > 4 && memcmp(data, "RCPT", 4) == 0;
     }
-    if (kind == CURLINFO_HEADER_IN && smtp->at_recipient && length > 4 && memcmp(data, "55", 2) == 0) {
+    if (kind == CURLINFO_HEADER_IN && smtp->at_recipient && blames_recipient(data, length)) {
         smtp->refuses_recipient = true;
     }
     if (kind == CURLINFO_HEADER_IN && length > 4 && (data[0] == '4' || data[0] == '5')) {

@@ -5,17 +5,21 @@
  * starts anew from the binary on disk, in the same process.
  */
 #include <curl/curl.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -30,19 +34,19 @@
 #include "work/delivery.h"
 #include "work/relay.h"
 
-enum { EXIT_USAGE = 2, WATCHDOG_EVERY_US = 5000000 };
+enum { EXIT_USAGE = 2, WATCHDOG_EVERY_US = 5000000, SCHEMA_EVERY_MS = 1000, ARGUMENTS_MAX = 16 };
 
 struct jobd {
     const struct config *config;
     struct metrics *metrics;
     bool installed; /* the schedules are in the database */
-    bool fits;      /* and the schema is one that we know */
     int64_t watchdog_at_us;
 };
 
 static int usage(FILE *out)
 {
     fputs("usage: tallygate-jobd [--config FILE] [--metrics FILE]\n"
+          "       tallygate-jobd [--config FILE] --check\n"
           "       tallygate-jobd --list-types | --version\n"
           "Runs background jobs; see tallygate-jobd(8).\n",
           out);
@@ -65,11 +69,7 @@ static void look_for(struct pg *pg, const char *type, enum err (*is_due)(struct 
 static void tick(struct pg *pg, void *argument)
 {
     struct jobd *jobd = argument;
-    int version = 0;
-    if (!jobd->fits) {
-        jobd->fits = migrate_current(pg, &version) == ERR_OK && version >= migrate_required();
-    }
-    if (jobd->fits && !jobd->installed) {
+    if (!jobd->installed) {
         jobd->installed = schedule_install(pg, SCHEDULES, SCHEDULES_COUNT) == ERR_OK;
     }
     if (jobd->installed) {
@@ -81,7 +81,37 @@ static void tick(struct pg *pg, void *argument)
         }
     }
     metrics_count_cpu();
-    sd_notify(0, "WATCHDOG=1");
+}
+
+static void show_life(void *argument)
+{
+    struct jobd *jobd = argument;
+    int64_t now_us = clock_monotonic_us();
+    if (now_us >= jobd->watchdog_at_us) {
+        jobd->watchdog_at_us = now_us + WATCHDOG_EVERY_US;
+        sd_notify(0, "WATCHDOG=1");
+    }
+}
+
+/* Wait for the database, and for a schema that has all that we ask for. False when it is told to stop. */
+static bool wait_for_schema(struct jobd *jobd, const struct pg_options *options, int stop_event)
+{
+    struct pg *pg = pg_new(options);
+    struct pollfd stop = {.fd = stop_event, .events = POLLIN};
+    bool fits = false, told = false;
+    do {
+        int version = 0;
+        bool answered = migrate_current(pg, &version) == ERR_OK;
+        fits = answered && version >= migrate_required();
+        if (answered && !fits && !told) {
+            log_warn("the schema is at version %d and must be at %d: waiting for tallygatectl migrate up",
+                     version, migrate_required());
+            told = true;
+        }
+        show_life(jobd);
+    } while (!fits && poll(&stop, 1, SCHEMA_EVERY_MS) == 0);
+    pg_free(pg);
+    return fits;
 }
 
 /* Counted as answers are: a row for each type, and under a status. */
@@ -96,8 +126,32 @@ static void count(size_t type, enum job_outcome outcome, int64_t duration_us, vo
 
 struct signals {
     int stop_event;
+    const char *program;
+    char **argv;
     _Atomic int number; /* that came */
 };
+
+/* Whether what is on disk would start: the binary, with its settings. It says itself what is wrong. */
+static bool would_start(const struct signals *signals)
+{
+    const char *arguments[ARGUMENTS_MAX + 2];
+    size_t count = 0;
+    pid_t child;
+    int status = 0;
+    while (signals->argv[count] && count < ARGUMENTS_MAX) {
+        arguments[count] = signals->argv[count];
+        count++;
+    }
+    arguments[count++] = "--check";
+    arguments[count] = NULL;
+    if (posix_spawn(&child, signals->program, NULL, NULL, (char *const *)arguments, environ) != 0) {
+        log_error("%s: cannot be started", signals->program);
+        return false;
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
 
 static void *wait_for_signal(void *argument)
 {
@@ -109,7 +163,14 @@ static void *wait_for_signal(void *argument)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
-    while (sigwait(&set, &number) != 0) {
+    for (;;) {
+        if (sigwait(&set, &number) != 0) {
+            continue;
+        }
+        if (number != SIGHUP || would_start(signals)) {
+            break;
+        }
+        log_error("not starting anew: what is on disk would not start; going on as before");
     }
     atomic_store(&signals->number, number);
     ssize_t written = write(signals->stop_event, &one, sizeof(one));
@@ -137,10 +198,11 @@ static int run(const struct config *config, const char *metrics_path, char **arg
 {
     char program[PATH_MAX];
     struct jobd jobd = {.config = config, .metrics = map_metrics(metrics_path)};
-    struct signals signals = {.stop_event = eventfd(0, EFD_CLOEXEC)};
+    struct signals signals = {.stop_event = eventfd(0, EFD_CLOEXEC), .program = program, .argv = argv};
     sigset_t all;
     pthread_t waiter;
     ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    program[length < 0 ? 0 : length] = '\0';
     if (!jobd.metrics || signals.stop_event < 0 || length < 0) {
         log_error("the process cannot start");
         return 1;
@@ -171,13 +233,16 @@ static int run(const struct config *config, const char *metrics_path, char **arg
                                            .threads = (int)config->jobs_threads,
                                            .stop_event = signals.stop_event,
                                            .drain_s = config->drain_s,
+                                           .alive = show_life,
                                            .tick = tick,
                                            .count = count,
                                            .argument = &jobd};
     atomic_store(&metrics_seat()->ready, 1);
     log_info("running jobs in %lld threads", (long long)config->jobs_threads);
     sd_notify(0, "READY=1");
-    bool well = runner_run(&options);
+    if (wait_for_schema(&jobd, &pg_options, signals.stop_event)) {
+        runner_run(&options);
+    }
     trace_stop();
     metrics_count_cpu();
     atomic_store(&metrics_seat()->ready, 0);
@@ -185,7 +250,7 @@ static int run(const struct config *config, const char *metrics_path, char **arg
     close(signals.stop_event);
     metrics_clear_seat(jobd.metrics, getpid());
     curl_global_cleanup();
-    if (well && atomic_load(&signals.number) == SIGHUP) {
+    if (atomic_load(&signals.number) == SIGHUP) {
         log_info("starting anew");
         sd_notify(0, "RELOADING=1");
         /* Signals stay blocked over exec, and one that came meanwhile is waited for by the new image. */
@@ -194,7 +259,7 @@ static int run(const struct config *config, const char *metrics_path, char **arg
         return 1;
     }
     log_info("stopped");
-    return well ? 0 : 1;
+    return 0;
 }
 
 static bool read_settings(const char *path, struct config *config)
@@ -214,12 +279,16 @@ static bool read_settings(const char *path, struct config *config)
 
 int main(int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {
-        {"config", required_argument, NULL, 'c'}, {"metrics", required_argument, NULL, 'm'},
-        {"list-types", no_argument, NULL, 'l'},   {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'},
+                                            {"metrics", required_argument, NULL, 'm'},
+                                            {"list-types", no_argument, NULL, 'l'},
+                                            {"check", no_argument, NULL, 'k'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     const char *config_path = NULL, *metrics_path = NULL;
     struct config config = {0};
+    bool only_check = false;
     int option;
     while ((option = getopt_long(argc, argv, "c:m:hV", OPTIONS, NULL)) != -1) {
         switch (option) {
@@ -234,6 +303,9 @@ int main(int argc, char **argv)
                 puts(WORK_LIMITS[i].queue.name);
             }
             return 0;
+        case 'k':
+            only_check = true;
+            break;
         case 'V':
             puts("tallygate-jobd " PACKAGE_VERSION);
             return 0;
@@ -249,6 +321,10 @@ int main(int argc, char **argv)
     if (!read_settings(config_path, &config)) {
         config_free(&config);
         return 1;
+    }
+    if (only_check) {
+        config_free(&config);
+        return 0;
     }
     log_setup("tallygate-jobd", NULL, (enum log_level)config.log_level);
     trace_setup(&config, "jobd");

@@ -4,9 +4,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/crypto.h"
 #include "queries.h"
+
+enum { LOCK_ATTEMPTS = 30 }; /* at a migration, while something holds what it needs */
 
 /* "tallygat" in ASCII: a key of the advisory lock that no other program will choose. */
 #define LOCK_KEY "8386098498063753588"
@@ -128,7 +131,10 @@ static enum err run_step(struct pg *pg, void *argument)
     struct pg_params params = {0};
     char hex[2 * CRYPTO_SHA256_SIZE + 1];
 
-    enum err e = pg_script(pg, step->up ? step->migration->up : step->migration->down);
+    /* Whoever waits for a lock holds up all behind it; and in a ring of waiters it is this that gives up,
+     * before PostgreSQL looks for one (deadlock_timeout). */
+    enum err e = pg_script(pg, "SET LOCAL lock_timeout = '500ms'");
+    e = e ? e : pg_script(pg, step->up ? step->migration->up : step->migration->down);
     if (e) {
         return e;
     }
@@ -142,12 +148,29 @@ static enum err run_step(struct pg *pg, void *argument)
     return pg_query(pg, &RECORD, &params, NULL);
 }
 
+/* lock_not_available, deadlock_detected */
+static bool is_held_up(const struct pg *pg)
+{
+    return strcmp(pg_sqlstate(pg), "55P03") == 0 || strcmp(pg_sqlstate(pg), "40P01") == 0;
+}
+
 static bool apply(struct pg *pg, struct step step, migrate_report *report, void *argument, char *ret_error)
 {
     if (pg_generation(pg) != 1) {
         return fail(ret_error, "the connection was lost, and the lock with it; start again");
     }
     enum err e = pg_transaction(pg, run_step, &step);
+    for (int i = 1; e && is_held_up(pg) && i < LOCK_ATTEMPTS; i++) {
+        const struct timespec pause = {.tv_sec = 1};
+        nanosleep(&pause, NULL);
+        e = pg_transaction(pg, run_step, &step);
+    }
+    if (e && is_held_up(pg)) {
+        return fail(
+            ret_error,
+            "migration %04d_%s was rolled back: something holds a table, as a backup does; try again when it is over",
+            step.migration->version, step.migration->name);
+    }
     if (e) {
         return fail(ret_error, "migration %04d_%s failed and was rolled back (SQLSTATE %s): %s",
                     step.migration->version, step.migration->name, pg_sqlstate(pg), why(e));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "work/queue.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #include "base/trace.h"
 #include "queries.h"
 
-enum { FULL_LOOK_EVERY_US = 1000000, ARRAY_MAX_BYTES = 4 * 1024 * 1024 };
+enum { FULL_LOOK_EVERY_US = 1000000, ORPHANS_EVERY_US = 30000000, ARRAY_MAX_BYTES = 4 * 1024 * 1024 };
 
 static const struct pg_statement PUT = {
     "queue_put",
@@ -26,6 +27,9 @@ static const struct pg_statement LEAVE = {
     "queue_leave",
     "WITH gone AS (DELETE FROM job_runners r WHERE id = $1::uuid AND " HOLDS_NOTHING " RETURNING id) "
     "UPDATE job_runners SET alive_until = now() WHERE id = $1::uuid AND id NOT IN (SELECT id FROM gone)"};
+/* Before it, so that what a take of ours that still commits has taken is seen. */
+static const struct pg_statement HOLD = {"queue_hold",
+                                         "SELECT FROM job_runners WHERE id = $1::uuid FOR UPDATE"};
 static const struct pg_statement FORGET = {
     "queue_forget",
     "DELETE FROM job_runners r WHERE alive_until < now() - interval '1 hour' AND " HOLDS_NOTHING};
@@ -38,6 +42,12 @@ static const struct pg_statement TAKE = {"queue_take", sql_job_take};
 static const struct pg_statement DONE = {"queue_done", sql_job_done};
 static const struct pg_statement FAILED = {"queue_failed", sql_job_failed};
 static const struct pg_statement REAP = {"queue_reap", sql_job_reap};
+/* Nobody's: whatever lost the row of who held them. */
+static const struct pg_statement REAP_ORPHANS = {
+    "queue_reap_orphans",
+    "UPDATE jobs j SET state = 'waiting', runner = NULL, started_at = NULL, error = 'the process that ran it is not known' "
+    "WHERE state = 'running' AND started_at < now() - interval '1 minute' "
+    "AND NOT EXISTS (SELECT FROM job_runners r WHERE r.id = j.runner) RETURNING 1"};
 static const struct pg_statement FORGET_OTHERS = {
     "queue_forget_others",
     "UPDATE jobs SET state = 'waiting', runner = NULL, started_at = NULL, attempts = attempts - 1 "
@@ -52,7 +62,8 @@ struct queue {
     size_t types_count;
     char runner[UUID_TEXT_SIZE];
     int64_t from_us[QUEUE_PRIORITIES]; /* where the next look begins */
-    int64_t full_look_at_us;           /* monotonic */
+    int64_t full_look_at_us;           /* monotonic, as the next */
+    int64_t orphans_at_us;
     struct pg_array names, numbers, floors, ids, attempts, errors, delays;
 };
 
@@ -123,11 +134,19 @@ enum err queue_live(const char *runner, struct pg *pg, int threads)
     return pg_query(pg, &LIVE, &params, NULL);
 }
 
-enum err queue_leave(const char *runner, struct pg *pg)
+static enum err leave(struct pg *pg, void *argument)
 {
     struct pg_params params = {0};
-    pg_text(&params, runner);
-    return pg_query(pg, &LEAVE, &params, NULL);
+    pg_text(&params, argument);
+    enum err e = pg_query(pg, &HOLD, &params, NULL);
+    return e ? e : pg_query(pg, &LEAVE, &params, NULL);
+}
+
+enum err queue_leave(const char *runner, struct pg *pg)
+{
+    char id[UUID_TEXT_SIZE];
+    snprintf(id, sizeof(id), "%s", runner);
+    return pg_transaction(pg, leave, id);
 }
 
 /* The types, and a number of each. */
@@ -329,6 +348,12 @@ enum err queue_reap(struct queue *queue, struct pg *pg, int64_t *ret_count)
     if (!e) {
         *ret_count = PQntuples(rows);
         e = pg_query(pg, &FORGET, NULL, NULL);
+    }
+    if (!e && clock_monotonic_us() >= queue->orphans_at_us) {
+        PG_RESULT_AUTO orphans = NULL;
+        queue->orphans_at_us = clock_monotonic_us() + ORPHANS_EVERY_US;
+        e = pg_query(pg, &REAP_ORPHANS, NULL, &orphans);
+        *ret_count += e ? 0 : PQntuples(orphans);
     }
     if (!e && *ret_count) {
         queue->full_look_at_us = 0; /* these are from before */

@@ -71,7 +71,9 @@ struct runner {
 
 bool job_should_stop(const struct job *job)
 {
-    return atomic_load(&job->runner->stopping) || clock_monotonic_us() >= job->soft_us;
+    int64_t now_us = clock_monotonic_us();
+    return atomic_load(&job->runner->stopping) || now_us >= job->soft_us ||
+           now_us >= atomic_load(&job->runner->lives_until_us); /* somebody else may do it now */
 }
 
 void job_progress(struct job *job, int64_t done, int64_t total)
@@ -195,6 +197,8 @@ struct leading {
     struct arena arena;
     size_t ended_lately; /* in the last turn */
     bool unsure;         /* a turn may or may not have taken effect */
+    uint64_t generation; /* of the connection: another one may be to another server, which lacks our last
+                            commits */
     int64_t look_at_us;
     int64_t tick_at_us;
     int64_t reap_at_us;
@@ -333,31 +337,37 @@ static size_t room(const struct runner *runner, const struct leading *leading)
     return atomic_load(&runner->stopping) || !lives || holds >= wanted ? 0 : wanted - holds;
 }
 
+/* Before the process ends in a hurry, with the lock: what ended is told, and what it held is free. */
+static void say_last_words(struct runner *runner, struct leading *leading)
+{
+    size_t none;
+    bool busy;
+    collect(runner, leading);
+    (void)queue_turn(runner->queue, leading->pg, leading->ends, leading->ends_count, &leading->arena, 0,
+                     leading->jobs, &none, &busy);
+    (void)queue_leave(runner->id, leading->pg);
+}
+
 /* A handler that does not end cannot be ended alone. Its job is told to have failed, and the process goes. */
 static void check_limits(struct runner *runner, struct leading *leading)
 {
     int64_t now_us = clock_monotonic_us();
     for (size_t i = 0; i < HAND_MAX; i++) {
-        const struct hand *hand = &runner->hands[i];
+        struct hand *hand = &runner->hands[i];
         if (hand->place != RUNNING) {
             continue;
         }
         const struct work_limits *type = &runner->options->types[hand->type];
         if (now_us - hand->since_us > type->hard_limit_s * USEC_PER_SEC) {
-            size_t none;
-            bool busy;
-            struct queue_end end = {.id = hand->job.id,
-                                    .attempts = hand->job.attempts,
-                                    .error = "took longer than its limit",
-                                    .delay_ms = hand->job.attempts >= type->queue.attempts
-                                                    ? -1
-                                                    : backoff_ms(type, hand->job.attempts)};
             log_error(
                 "job %lld (%s) takes longer than its limit of %lld s; this process ends and starts anew",
-                (long long)end.id, hand->job.type, (long long)type->hard_limit_s);
-            (void)queue_turn(runner->queue, leading->pg, &end, 1, &leading->arena, 0, leading->jobs, &none,
-                             &busy);
-            (void)queue_leave(runner->id, leading->pg);
+                (long long)hand->job.id, hand->job.type, (long long)type->hard_limit_s);
+            if (leading->ends_count < HAND_MAX) {
+                hand->result = ERR_INTERNAL;
+                snprintf(hand->error, sizeof(hand->error), "took longer than its limit");
+                note_end(runner, leading, i);
+            }
+            say_last_words(runner, leading);
             _exit(1);
         }
     }
@@ -384,6 +394,10 @@ static bool turn(struct runner *runner, struct leading *leading)
 {
     size_t taken = 0;
     bool busy = false;
+    if (pg_ready(leading->pg) == ERR_OK && pg_generation(leading->pg) != leading->generation) {
+        leading->generation = pg_generation(leading->pg);
+        leading->unsure = true;
+    }
     if (leading->unsure && make_sure(runner, leading) != ERR_OK) {
         return false;
     }
@@ -443,14 +457,14 @@ static void wait_for_ends(struct runner *runner, const struct leading *leading, 
     }
 }
 
-/* Returns whether all ended in time. */
-static bool lead(struct runner *runner)
+static void lead(struct runner *runner)
 {
     struct leading *leading = mem_zalloc(1, sizeof(*leading));
     int64_t drained_by_us = INT64_MAX;
     leading->pg = pg_new(&runner->lead_options);
     pthread_mutex_lock(&runner->lock);
     while (!atomic_load(&runner->stopping) || runner->in_hand) {
+        runner->options->alive(runner->options->argument);
         bool well = turn(runner, leading);
         check_limits(runner, leading);
         pthread_mutex_unlock(&runner->lock);
@@ -468,11 +482,15 @@ static bool lead(struct runner *runner)
         wait_for_ends(runner, leading, !well);
     }
     bool all = runner->in_hand == 0;
+    if (!all) {
+        log_warn("jobs still run after drain_s; ending them, and they run again elsewhere");
+        say_last_words(runner, leading);
+        _exit(1);
+    }
     pthread_mutex_unlock(&runner->lock);
     pg_free(leading->pg);
     arena_free(&leading->arena);
     free(leading);
-    return all;
 }
 
 static void init(struct runner *runner, const struct runner_options *options, struct queue_type *types)
@@ -496,7 +514,7 @@ static void init(struct runner *runner, const struct runner_options *options, st
     pthread_condattr_destroy(&attributes);
 }
 
-bool runner_run(const struct runner_options *options)
+void runner_run(const struct runner_options *options)
 {
     struct runner *runner = mem_zalloc(1, sizeof(*runner));
     struct queue_type *types = mem_zalloc(options->types_count, sizeof(*types));
@@ -512,11 +530,7 @@ bool runner_run(const struct runner_options *options)
         log_error("threads cannot be started");
         _exit(1);
     }
-    bool all = lead(runner);
-    if (!all) {
-        log_warn("jobs still run after drain_s; ending them, and they run again elsewhere");
-        _exit(1);
-    }
+    lead(runner);
     pthread_mutex_lock(&runner->lock);
     atomic_store(&runner->ended, true);
     pthread_cond_broadcast(&runner->queued);
@@ -535,5 +549,4 @@ bool runner_run(const struct runner_options *options)
     free(types);
     free(threads);
     free(runner);
-    return all;
 }

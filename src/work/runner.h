@@ -54,6 +54,8 @@ struct runner_options {
     int threads;
     int stop_event; /* readable: end */
     int64_t drain_s;
+    /* Called by the leading thread, several times a second, also while the database is away. */
+    void (*alive)(void *argument);
     /* Called by the leading thread, about every second, with its connection. */
     void (*tick)(struct pg *pg, void *argument);
     /* What became of a job; by the leading thread. */
@@ -66,8 +68,8 @@ bool job_should_stop(const struct job *job);
 /* Note how far it is, now and then; `total` 0: nobody knows. */
 void job_progress(struct job *job, int64_t done, int64_t total);
 
-/* Run jobs until `stop_event`, and finish those that run, for drain_s at most. False when it could not start,
- * or not all ended. */
-bool runner_run(const struct runner_options *options);
+/* Run jobs until `stop_event`, and finish those that run, for drain_s at most; then the process ends, with
+ * status 1. */
+void runner_run(const struct runner_options *options);
 
 #endif

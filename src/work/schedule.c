@@ -11,20 +11,21 @@
 static const struct pg_statement INSTALL = {
     "schedule_install",
     "INSERT INTO schedules AS s (name, cron, timezone, type) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE "
-    "SET cron = excluded.cron, timezone = excluded.timezone, type = excluded.type, next_at = NULL "
-    "WHERE (s.cron, s.timezone, s.type) <> (excluded.cron, excluded.timezone, excluded.type)"};
+    "SET cron = excluded.cron, timezone = excluded.timezone, type = excluded.type, next_at = CASE WHEN "
+    "(s.cron, s.timezone, s.type) = (excluded.cron, excluded.timezone, excluded.type) AND s.next_at <= now() THEN s.next_at END"};
 /* One process at a time; the others find nothing to do. */
 static const struct pg_statement LOCK = {"schedule_lock",
                                          "SELECT pg_try_advisory_xact_lock(hashtext('schedules'))"};
+/* Also those whose last time is to come: the clock was ahead, and their next time is by that. */
 static const struct pg_statement DUE = {
     "schedule_due",
-    "SELECT name, cron, timezone, type, payload::text, next_at IS NOT NULL, to_char(now() AT TIME ZONE timezone, 'YYYY-MM-DD-HH24-MI'), "
+    "SELECT name, cron, timezone, type, payload::text, coalesce(next_at <= now(), false), to_char(now() AT TIME ZONE timezone, 'YYYY-MM-DD-HH24-MI'), "
     "to_char(next_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI\"Z\"') "
-    "FROM schedules WHERE next_at IS NULL OR next_at <= now() ORDER BY next_at NULLS FIRST, name LIMIT 100"};
+    "FROM schedules WHERE next_at IS NULL OR next_at <= now() OR last_at > now() + interval '1 minute' ORDER BY next_at NULLS FIRST, name LIMIT 100"};
 static const struct pg_statement NEXT = {
     "schedule_next",
     "UPDATE schedules SET next_at = make_timestamp($2::int, $3::int, $4::int, $5::int, $6::int, 0) AT TIME ZONE timezone, "
-    "last_at = CASE WHEN $7::bigint > 0 THEN now() ELSE last_at END, "
+    "last_at = CASE WHEN $7::bigint > 0 THEN now() ELSE least(last_at, now()) END, "
     "last_job_id = CASE WHEN $7::bigint > 0 THEN $7::bigint ELSE last_job_id END WHERE name = $1"};
 static const struct pg_statement NEVER = {"schedule_never",
                                           "UPDATE schedules SET next_at = 'infinity' WHERE name = $1"};

@@ -19,7 +19,8 @@ struct schedule {
     const char *type; /* of the job */
 };
 
-/* Let the table have these; what is there and not changed keeps its times. Others stay: they may be those of
+/* Let the table have these; what is due by the former times stays so, and all else
+ * is reckoned anew. Others stay: they may be those of
  * a later version on another host. */
 enum err schedule_install(struct pg *pg, const struct schedule *schedules, size_t count);
 /* Put in what is due. Any process may call it, about every second. */

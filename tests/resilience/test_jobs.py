@@ -3,13 +3,15 @@
 import os
 import re
 import signal
+import subprocess
 import time
 
+import psycopg2
 import pytest
 
 from env.database import new_database
 from env.jobd import Jobd
-from env.wait import TOP, wait_for
+from env.wait import BUILD, TOP, wait_for
 
 
 @pytest.fixture
@@ -338,3 +340,102 @@ def test_a_taker_that_hangs_keeps_nobody_from_ending(jobd):
         assert jobd.database.value("SELECT min(alive_until) > now() + interval '5 s' FROM job_runners")
         connection.rollback()
     all_done(jobd, 10)
+
+
+def test_who_leaves_waits_for_a_take_of_its_own(jobd):
+    """A take whose answer was lost may still commit; the row by which its jobs are found again stays until they wait."""
+    process = jobd.start()
+    runner = jobd.database.value("SELECT id FROM job_runners")
+    jobd.put(1, "unheard.of")
+    with jobd.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(statement("job_take").replace("%(p3)s", "%(p3)s::text[]"),
+                       {"p1": runner, "p2": 10, "p3": ["-infinity"] * 3, "p4": ["unheard.of"], "p5": [1000000]})
+        assert len(cursor.fetchall()) == 1
+        process.terminate()
+        assert process.wait(30) == 0
+        connection.commit()
+    jobd.start()
+    wait_for(lambda: jobd.count("state = 'waiting' AND type = 'unheard.of'") == 1, 30, "it to be found")
+
+
+def test_jobs_of_nobody_run_again(jobd):
+    """Whatever lost the row of who held them; but not those that began just now."""
+    jobd.database.query("INSERT INTO jobs (type, state, runner, limited, attempts, started_at) "
+                        "SELECT 'workspaces.purge', 'running', gen_random_uuid(), true, 1, now() - interval '1 s' * age FROM unnest('{10,120,180}'::int[]) age")
+    jobd.start()
+    # One at once: the one that began just now is believed to run.
+    wait_for(lambda: jobd.count("state = 'waiting' AND error = 'the process that ran it is not known'") == 2, 30, "the two to wait again")
+    assert jobd.count("state = 'running'") == 1
+    jobd.database.query("UPDATE jobs SET started_at = now() - interval '2 minutes' WHERE state = 'running'")
+    all_done(jobd, 3, "workspaces.purge", 45)
+
+
+def test_what_another_server_does_not_know_is_found_out(jobd):
+    """After a failover commits of ours may be lost, though no statement of ours ever failed."""
+    process = jobd.start()
+    jobd.put(1)
+    all_done(jobd, 1)
+    runner = jobd.database.value("SELECT id FROM job_runners WHERE pid = %s", process.pid)
+    jobd.database.query("INSERT INTO jobs (type, state, runner, attempts, started_at) VALUES ('nothing', 'running', %s, 1, now())", runner)
+    jobd.database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+    all_done(jobd, 2, deadline_s=20)
+
+
+def test_a_clock_that_was_ahead_leaves_nothing_behind(jobd):
+    victim = jobd.start()
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM schedules WHERE next_at IS NOT NULL") == 3, what="the schedules")
+    runner = jobd.database.value("SELECT id FROM job_runners WHERE pid = %s", victim.pid)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    jobd.database.query("UPDATE job_runners SET alive_until = now() + interval '10 years' WHERE id = %s", runner)
+    jobd.database.query("INSERT INTO jobs (type, state, runner, attempts, started_at) VALUES ('nothing', 'running', %s, 1, now())", runner)
+    jobd.database.query("UPDATE schedules SET next_at = now() + interval '10 years', last_at = now() + interval '10 years'")
+    jobd.start()
+    all_done(jobd, 1, deadline_s=20)
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM schedules WHERE next_at < now() + interval '2 days' AND last_at <= now()") == 3,
+             what="times by the clock as it is")
+    # Also while it runs.
+    jobd.database.query("UPDATE schedules SET next_at = now() + interval '10 years', last_at = now() + interval '10 years'")
+    wait_for(lambda: jobd.database.value("SELECT count(*) FROM schedules WHERE next_at < now() + interval '2 days'") == 3, what="the same")
+
+
+def test_a_job_of_long_ago_runs(jobd):
+    """None is before the earliest time that anybody looks from."""
+    jobd.ctl("put", "nothing", "--at", "1969-07-20T20:17:40Z")
+    jobd.start()
+    all_done(jobd, 1)
+
+
+def test_a_reload_with_settings_that_are_wrong_changes_nothing(jobd):
+    process = jobd.start()
+    right = jobd.config.read_text()
+    jobd.config.write_text(right + "smtp_url = nonsense\n")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "going on as before" in jobd.log(), what="the refusal")
+    assert "smtp_url must begin with" in jobd.log() and process.poll() is None
+    jobd.put(10)
+    all_done(jobd, 10)
+    jobd.config.write_text(right)
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "starting anew" in jobd.log(), what="the reload")
+    jobd.put(10)
+    all_done(jobd, 20)
+    assert process.poll() is None
+
+
+def test_it_waits_for_its_schema(stack, tmp_path):
+    name = stack.unique("db").replace("-", "_")
+    url = stack.postgres.make_database(name)
+    config = tmp_path / "tallygate.conf"
+    config.write_text(f"database_url = {url}\nsecret_key_file = {stack.dir}/etc/secret.key\n")
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen([str(BUILD / "tallygate-jobd"), "--config", str(config), "--metrics", str(tmp_path / "jobd.metrics")], stderr=log)
+    try:
+        wait_for(lambda: "waiting for tallygatectl migrate up" in (tmp_path / "log").read_text(), what="it to wait")
+        assert (tmp_path / "log").read_text().count("\n") <= 3
+        assert stack.ctl("migrate", "up", config=config).returncode == 0
+        wait_for(lambda: stack.postgres.value("SELECT count(*) FROM job_runners", database=name) == 1, what="it to begin")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+        stack.postgres.drop_database(name)

@@ -106,7 +106,7 @@ def test_many_arrive_once(database, jobd):
         assert len({message["Message-ID"] for _, _, message in server.mails}) == 150
 
 
-@pytest.mark.parametrize("answer", ["451 come again", "421 too busy", "452 full"])
+@pytest.mark.parametrize("answer", ["451 come again", "421 too busy", "452 full", "554 5.7.1 Relay access denied", "550 5.7.1 not you", "554 no"])
 def test_one_that_is_put_off_comes_again(database, jobd, answer):
     with Server() as server:
         server.answers["ada@example.org"] = [answer]

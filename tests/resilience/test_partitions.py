@@ -128,3 +128,25 @@ def test_a_long_read_holds_nobody_up(stack, database):
         reader.rollback()
         make_all(maker)
     assert database.value("SELECT count(*) FROM events WHERE tableoid = %s::regclass", f"events_{LATE:%Y_%m}") == 4
+
+
+def test_too_many_strays_are_left_until_somebody_has_time(stack, database, tmp_path):
+    """Moving them shuts out everybody; those of another month move all the same."""
+    workspace = database.new_workspace()
+    many, few = "events_2041_03", "events_2042_05"
+    database.query("INSERT INTO events (id, workspace_id, type, value, user_id, occurred_at) SELECT n::text, %s, 'x', 1, 'u', '2041-03-07'::timestamptz "
+                   "+ n * interval '1 s' FROM generate_series(1, 100001) n", workspace)
+    database.query("INSERT INTO events (id, workspace_id, type, value, user_id, occurred_at) SELECT 'f' || n, %s, 'x', 1, 'u', '2042-05-07' "
+                   "FROM generate_series(1, 3) n", workspace)
+    make_all(database.connect())
+
+    def places():
+        return dict(database.query("SELECT tableoid::regclass::text, count(*) FROM events GROUP BY 1"))
+    assert places() == {"events_default": 100001, few: 3}
+    config = tmp_path / "tallygate.conf"
+    config.write_text(f"database_url = {database.url}\nsecret_key_file = {stack.dir}/etc/secret.key\n")
+    assert stack.ctl("partition", "keep", config=config).returncode == 0
+    assert places()["events_default"] == 100001
+    done = stack.ctl("partition", "keep", "--strays", config=config)
+    assert done.returncode == 0, done
+    assert places() == {many: 100001, few: 3}

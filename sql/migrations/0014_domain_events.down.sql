@@ -7,6 +7,8 @@ DELETE FROM workspaces WHERE platform; -- its events are figures of the platform
 ALTER TABLE workspaces DROP COLUMN platform;
 DROP FUNCTION event_cloudevent(domain_events, text);
 DROP FUNCTION event_envelope(domain_events);
+DROP TABLE event_stream_groups;
+DROP TABLE event_stream;
 DROP TABLE event_relay;
 DROP TABLE domain_events;
 DROP TABLE event_outbox;

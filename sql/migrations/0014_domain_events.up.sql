@@ -41,6 +41,19 @@ CREATE TABLE event_relay (
 );
 INSERT INTO event_relay DEFAULT VALUES;
 
+-- The stream in Redis: up to where it was sent, and what each group of its readers has confirmed.
+CREATE TABLE event_stream (
+    only_one  boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    sent_no   bigint NOT NULL DEFAULT 0,
+    looked_at timestamptz NOT NULL DEFAULT '-infinity',
+    reached   boolean NOT NULL DEFAULT true -- it was there then
+);
+INSERT INTO event_stream DEFAULT VALUES;
+CREATE TABLE event_stream_groups (
+    name         text PRIMARY KEY,
+    confirmed_no bigint NOT NULL
+);
+
 -- An event as others see it. Its text is the same each time that it is sent.
 CREATE FUNCTION event_envelope(e domain_events) RETURNS jsonb LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     SELECT jsonb_build_object('id', e.id, 'type', e.type, 'workspace_id', e.workspace_id, 'data', e.data,
@@ -93,6 +106,8 @@ CREATE TABLE webhooks (
     state            text NOT NULL DEFAULT 'enabled' CHECK (state IN ('enabled', 'paused', 'disabled')),
     disabled_reason  text CHECK (disabled_reason IN ('gone', 'failing')),
     failing_since    timestamptz, -- the first failure after the last success
+    slow             boolean NOT NULL DEFAULT false, -- the last attempts took long
+    revision         bigint NOT NULL DEFAULT 0, -- what an attempt found does not count after a change
     created_by       bigint REFERENCES users ON DELETE SET NULL,
     created_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_id, id)
@@ -136,6 +151,7 @@ CREATE TABLE deliveries_done (
     finished_at  timestamptz NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (finished_at);
 CREATE INDEX deliveries_done_id ON deliveries_done (workspace_id, webhook_id, id);
+CREATE INDEX deliveries_done_failed ON deliveries_done (workspace_id, webhook_id, id) WHERE state = 'failed';
 CREATE TABLE deliveries_done_default PARTITION OF deliveries_done DEFAULT;
 
 SELECT keep_days('domain_events', 30), keep_days('deliveries_done', 30);

@@ -54,7 +54,7 @@ WITH space AS MATERIALIZED (
 ), told AS (
     DELETE FROM domain_events
     WHERE workspace_id = (SELECT id FROM space) AND (at, id) IN (
-        SELECT o.at, o.id FROM domain_events o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+        SELECT o.at, o.id FROM domain_events o WHERE o.workspace_id = (SELECT id FROM space) AND NOT o.platform LIMIT $1::bigint)
     RETURNING 1
 ), carried AS (
     DELETE FROM deliveries

@@ -1,13 +1,17 @@
--- Tell what became of attempts. One of a lease that is over, and that another attempt followed, is another matter.
+-- Tell what became of attempts. One of a lease that is over, and that another attempt followed, is another matter. What a webhook did that was
+-- changed meanwhile says nothing of it as it is now, and is tried again.
 --   $1 workspaces, $2 webhooks, $3 ids, $4 the attempts that these were, $5 delivered, again or failed, $6 for again: in how many
 --   milliseconds, $7 what goes into the history, as JSON, $8 whether the receiver said that it is gone, $9 days after which one that fails is
---   disabled
--- Answers the webhooks that this disables: workspace, id, URL, who made it or owns the workspace, why.
+--   disabled, $10 the webhooks' revisions when the attempts began, $11 whether it was slow
+-- Answers the webhooks that this disables: workspace, id, host, who made it and is still there or owns the workspace, why.
 WITH told AS MATERIALIZED (
-    SELECT d.workspace_id, d.id, d.webhook_id, d.subject, t.fate, t.delay_ms, t.entry::jsonb, t.gone
-    FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::boolean[])
-         AS t (workspace_id, webhook_id, id, attempts, fate, delay_ms, entry, gone)
+    SELECT d.workspace_id, d.id, d.webhook_id, d.subject, w.revision, t.revision <> w.revision AS stale, t.entry::jsonb, t.slow,
+           t.gone AND t.revision = w.revision AS gone, t.delay_ms,
+           CASE WHEN t.revision <> w.revision AND t.fate = 'failed' THEN 'again' ELSE t.fate END AS fate
+    FROM unnest($1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[], $8::boolean[], $10::bigint[], $11::boolean[])
+         AS t (workspace_id, webhook_id, id, attempts, fate, delay_ms, entry, gone, revision, slow)
     JOIN deliveries d ON d.workspace_id = t.workspace_id AND d.webhook_id = t.webhook_id AND d.id = t.id AND d.attempts = t.attempts
+    JOIN webhooks w ON w.workspace_id = d.workspace_id AND w.id = d.webhook_id
 ), again AS (
     UPDATE deliveries d SET next_at = now() + t.delay_ms * interval '1 ms', history = d.history || t.entry
     FROM told t
@@ -26,20 +30,22 @@ WITH told AS MATERIALIZED (
           FROM ended e) AS n
     WHERE d.workspace_id = n.workspace_id AND d.webhook_id = n.webhook_id AND d.id = n.id AND d.blocked
 ), fared AS (
-    SELECT workspace_id, webhook_id, bool_or(fate = 'delivered') AS well, bool_or(fate <> 'delivered') AS badly, bool_or(gone) AS gone
-    FROM told GROUP BY 1, 2
+    SELECT workspace_id, webhook_id, revision, bool_or(fate = 'delivered') AS well, bool_or(gone) AS gone, bool_or(slow) AS slow
+    FROM told WHERE NOT stale GROUP BY 1, 2, 3
 ), stands AS MATERIALIZED (
-    SELECT w.workspace_id, w.id, f.gone, CASE WHEN f.well THEN NULL ELSE coalesce(w.failing_since, now()) END AS failing_since
+    SELECT w.workspace_id, w.id, f.revision, f.gone, f.slow, CASE WHEN f.well THEN NULL ELSE coalesce(w.failing_since, now()) END AS failing_since
     FROM fared f JOIN webhooks w ON w.workspace_id = f.workspace_id AND w.id = f.webhook_id
-    WHERE f.gone OR (f.well AND w.failing_since IS NOT NULL)
-       OR (f.badly AND NOT f.well AND (w.failing_since IS NULL OR w.failing_since < now() - $9::bigint * interval '1 day'))
+    WHERE w.state <> 'disabled'
+      AND (f.gone OR f.slow <> w.slow OR (w.failing_since IS NULL) <> f.well OR (NOT f.well AND w.failing_since < now() - $9::bigint * interval '1 day'))
 )
 UPDATE webhooks w
-SET failing_since = s.failing_since,
+SET failing_since = s.failing_since, slow = s.slow,
     state = CASE WHEN s.gone OR s.failing_since < now() - $9::bigint * interval '1 day' THEN 'disabled' ELSE w.state END,
     disabled_reason = CASE WHEN s.gone THEN 'gone' WHEN s.failing_since < now() - $9::bigint * interval '1 day' THEN 'failing'
                            ELSE w.disabled_reason END
 FROM stands s
-WHERE w.workspace_id = s.workspace_id AND w.id = s.id
-RETURNING w.workspace_id, w.id, w.url, coalesce(w.created_by, (SELECT m.user_id FROM memberships m WHERE m.workspace_id = w.workspace_id AND m.role = 'owner')),
+WHERE w.workspace_id = s.workspace_id AND w.id = s.id AND w.revision = s.revision AND w.state <> 'disabled'
+RETURNING w.workspace_id, w.id, substring(w.url FROM '^[a-zA-Z]+://([^/?]*)'),
+          coalesce((SELECT m.user_id FROM memberships m WHERE m.workspace_id = w.workspace_id AND m.user_id = w.created_by),
+                   (SELECT m.user_id FROM memberships m WHERE m.workspace_id = w.workspace_id AND m.role = 'owner')),
           CASE WHEN w.state = 'disabled' THEN w.disabled_reason END

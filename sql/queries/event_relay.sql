@@ -1,10 +1,8 @@
 -- Carry events on: from the outbox to those that were carried on, in the order of their numbers, and a delivery for each webhook that wants to
 -- hear of one. Whoever runs this holds the lock of the relay, and that of the deliveries, so what is blocked is known.
---   $1 how many at most
--- Answers the platform's own among them, as they are to be counted (id, type, whom for, subject, when), and the last: how many these were, and the
--- platform's workspace, or NULL for one that is not to be counted.
+--   $1 the numbers of these events
 WITH taken AS (
-    DELETE FROM event_outbox WHERE seq IN (SELECT seq FROM event_outbox ORDER BY seq LIMIT $1::bigint)
+    DELETE FROM event_outbox WHERE seq = ANY ($1::bigint[])
     RETURNING *
 ), numbered AS MATERIALIZED (
     SELECT t.*, (SELECT last_no FROM event_relay) + row_number() OVER (ORDER BY t.seq) AS no FROM taken t
@@ -20,14 +18,10 @@ WITH taken AS (
     JOIN webhooks w ON w.workspace_id = ANY (ARRAY[n.workspace_id, CASE WHEN n.platform THEN (SELECT id FROM workspaces WHERE platform) END])
     WHERE w.state <> 'disabled' AND w.event_types && ARRAY[n.type, split_part(n.type, '.', 1) || '.*', '*']
 ), told AS (
-    INSERT INTO deliveries (workspace_id, webhook_id, event_of, event_at, event_id, type, subject, blocked)
-    SELECT workspace_id, webhook_id, event_of, at, event_id, type, subject,
+    SELECT workspace_id, webhook_id, event_of, at, event_id, type, subject, no,
            row_number() OVER (PARTITION BY webhook_id, subject ORDER BY no) > 1
-           OR EXISTS (SELECT FROM deliveries d WHERE d.webhook_id = w.webhook_id AND d.subject = w.subject)
+           OR EXISTS (SELECT FROM deliveries d WHERE d.webhook_id = w.webhook_id AND d.subject = w.subject) AS blocked
     FROM wanted w
-    ORDER BY no
 )
-SELECT n.id, n.type, n.user_id, n.subject, (extract(epoch FROM n.at) * 1000000)::bigint, (SELECT count(*) FROM taken), CASE WHEN n.platform THEN p.id END
-FROM numbered n LEFT JOIN workspaces p ON p.platform AND p.closed_at IS NULL
-WHERE n.platform OR n.no = (SELECT max(no) FROM numbered)
-ORDER BY n.no
+INSERT INTO deliveries (workspace_id, webhook_id, event_of, event_at, event_id, type, subject, blocked)
+SELECT workspace_id, webhook_id, event_of, at, event_id, type, subject, blocked FROM told ORDER BY no

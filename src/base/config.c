@@ -159,6 +159,8 @@ static const struct setting SETTINGS[] = {
      "age of the signing key at which tallygate-jobd brings in the next one, in days; 0: never"},
     {"webhook_allow", TYPE_LIST, AT(webhook_allow), "", 0, 4000, NULL,
      "networks that webhooks may be in besides the public one, separated by spaces, as in 10.1.0.0/16 ::1"},
+    {"webhook_deny", TYPE_LIST, AT(webhook_deny), "", 0, 4000, NULL,
+     "networks that webhooks may not be in, though they are public: those of the site itself"},
     {"webhook_keep_days", TYPE_INT, AT(webhook_keep_days), "30", 4, 365, NULL,
      "how long events that were told, and their deliveries, stay to be looked at and sent again, in days"},
     {"trace_endpoint", TYPE_TEXT, AT(trace_endpoint), "", 0, 500, NULL,
@@ -241,7 +243,8 @@ static bool check_networks(const char *key, const char *value, char *reason, siz
 {
     const char *word;
     size_t length;
-    if (strcmp(key, "webhook_allow") == 0 && !network_list_valid(value, &word, &length)) {
+    bool networks = strcmp(key, "webhook_allow") == 0 || strcmp(key, "webhook_deny") == 0;
+    if (networks && !network_list_valid(value, &word, &length)) {
         snprintf(reason, reason_size, "must be networks as in 10.1.0.0/16, which '%.*s' is not",
                  (int)(length > 40 ? 40 : length), word);
         return false;

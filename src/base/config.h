@@ -78,7 +78,8 @@ struct config {
     int64_t jobs_keep_days;
     int64_t jobs_statement_timeout_s;
     int64_t keys_rotate_days; /* 0: never */
-    char *webhook_allow;      /* networks, separated by white space */
+    char *webhook_allow;      /* networks, separated by white space, as the next */
+    char *webhook_deny;
     int64_t webhook_keep_days;
     char *trace_endpoint;         /* "": tracing is off */
     int64_t trace_sample;         /* of a million */

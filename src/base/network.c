@@ -125,25 +125,30 @@ bool network_list_valid(const char *list, const char **ret_word, size_t *ret_len
     return true;
 }
 
-static bool allowed(const char *list, const struct address *address)
+static bool is_listed(const char *list, const struct address *address)
 {
     struct network network;
     size_t length;
+    for (const char *word = list; (word = next_word(word, &length)); word += length) {
+        if (parse_network(word, length, &network) && contains(&network, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool allowed(const char *list, const char *denied, const struct address *address)
+{
     struct address inner = {.bits = V4_BITS};
     bool mapped = address->bits == V6_BITS && in_text(CARRIERS[0].network, address);
     if (mapped) { /* the same by another name */
         memcpy(inner.bytes, address->bytes + CARRIERS[0].at, 4);
         address = &inner;
     }
-    for (const char *word = list; (word = next_word(word, &length)); word += length) {
-        if (parse_network(word, length, &network) && contains(&network, address)) {
-            return true;
-        }
-    }
-    return is_public(address);
+    return !is_listed(denied, address) && (is_listed(list, address) || is_public(address));
 }
 
-bool network_allowed(const char *list, const struct sockaddr *address)
+bool network_allowed(const char *list, const char *denied, const struct sockaddr *address)
 {
     struct address plain = {.bits = 0};
     if (address->sa_family == AF_INET) {
@@ -153,12 +158,12 @@ bool network_allowed(const char *list, const struct sockaddr *address)
         plain.bits = V6_BITS;
         memcpy(plain.bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
     }
-    return plain.bits && allowed(list, &plain);
+    return plain.bits && allowed(list, denied, &plain);
 }
 
-bool network_text_allowed(const char *list, const char *text, bool *ret_is_address)
+bool network_text_allowed(const char *list, const char *denied, const char *text, bool *ret_is_address)
 {
     struct address address;
     *ret_is_address = parse_address(text, &address);
-    return !*ret_is_address || allowed(list, &address);
+    return !*ret_is_address || allowed(list, denied, &address);
 }

@@ -13,46 +13,56 @@ const char *const DOMAIN_EVENT_TYPES[] = {
 const size_t DOMAIN_EVENT_TYPES_COUNT = ARRAY_SIZE(DOMAIN_EVENT_TYPES);
 
 /* Parameters of all: the event's id, its type, the id of the entry's subject, who did it or NULL, the entry's
- * detail, the request's id and its traceparent. What follows is subject, workspace, platform, user, data. */
-#define TELL                                                                                              \
-    "WITH told (id, type, subject_id, actor, detail, request_id, trace) AS (VALUES ($1::uuid, $2::text, " \
-    "$3::text, $4::text, $5::jsonb, $6::text, $7::text)) "                                                \
-    "INSERT INTO event_outbox (id, type, correlation_id, trace, subject, workspace_id, platform, "        \
-    "user_id, data) SELECT t.id, t.type, t.request_id, t.trace, "
-#define PLATFORM "(SELECT id FROM workspaces WHERE platform), true"
+ * detail, the request's id and its traceparent. Events of one subject get their numbers in the order in which
+ * they are committed: whoever tells of it holds it to the end. What follows is workspace, platform, user,
+ * data; a subject that is NULL is not told of. */
+#define TELL(subject)                                                                                      \
+    "WITH given (id, type, subject_id, actor, detail, request_id, trace) AS (VALUES ($1::uuid, $2::text, " \
+    "$3::text, $4::text, $5::jsonb, $6::text, $7::text)), "                                                \
+    "told AS MATERIALIZED (SELECT g.*, s.subject, pg_advisory_xact_lock(hashtext('event subject'), "       \
+    "hashtext(s.subject)) FROM given g, LATERAL (SELECT " subject                                          \
+    " AS subject) s WHERE s.subject IS NOT NULL) "                                                         \
+    "INSERT INTO event_outbox (id, type, correlation_id, trace, subject, workspace_id, platform, "         \
+    "user_id, data) SELECT t.id, t.type, t.request_id, t.trace, t.subject, "
+#define OF_PLATFORM "FROM told t JOIN workspaces p ON p.platform "
+#define OF_THIS     "'user:' || g.subject_id"
+/* One that ended by its token names its user in the detail: nobody is logged in then. */
+#define WHOSE(row) "coalesce(" row ".detail->>'user_id', " row ".actor)"
 
 static const struct pg_statement OF_USER = {
     "tell_user",
-    TELL "'user:' || u.id, " PLATFORM
-         ", u.id::text, jsonb_build_object('id', u.id, 'email', u.email, 'username', u.username, "
-         "'full_name', u.full_name, 'role', u.role, 'is_active', u.is_active, 'created_at', " PG_UTC(
-             "u.created_at") ") FROM told t JOIN users u ON u.id = t.subject_id::bigint"};
+    TELL(
+        OF_THIS) "p.id, true, u.id::text, jsonb_build_object('id', u.id, 'email', u.email, 'username', u.username, "
+                 "'full_name', u.full_name, 'role', u.role, 'is_active', u.is_active, 'created_at', " PG_UTC(
+                     "u.created_at") ") " OF_PLATFORM "JOIN users u ON u.id = t.subject_id::bigint"};
 static const struct pg_statement OF_GONE_USER = {
-    "tell_gone_user", TELL
-    "'user:' || t.subject_id, " PLATFORM
-    ", t.subject_id, jsonb_build_object('id', t.subject_id::bigint) || coalesce(t.detail, '{}') FROM told t"};
-/* One that ended by its token names its user in the detail: nobody is logged in then. */
+    "tell_gone_user",
+    TELL(OF_THIS) "p.id, true, t.subject_id, jsonb_build_object('id', t.subject_id::bigint) "
+                  "|| coalesce(t.detail, '{}') " OF_PLATFORM};
 static const struct pg_statement OF_SESSION = {
-    "tell_session", TELL
-    "'user:' || w.id, " PLATFORM
-    ", w.id, jsonb_build_object('user_id', w.id::bigint, 'session_id', t.subject_id) "
-    "FROM told t, LATERAL (SELECT coalesce(t.detail->>'user_id', t.actor) AS id) w WHERE w.id IS NOT NULL"};
+    "tell_session",
+    TELL("'user:' || " WHOSE("g")) "p.id, true, " WHOSE("t") ", jsonb_build_object('user_id', " WHOSE(
+        "t") "::bigint, 'session_id', t.subject_id) " OF_PLATFORM};
 static const struct pg_statement OF_SESSIONS = {
-    "tell_sessions", TELL
-    "'user:' || t.subject_id, " PLATFORM
-    ", t.subject_id, jsonb_build_object('user_id', t.subject_id::bigint) || coalesce(t.detail, '{}') FROM told t"};
+    "tell_sessions",
+    TELL(OF_THIS) "p.id, true, t.subject_id, jsonb_build_object('user_id', t.subject_id::bigint) "
+                  "|| coalesce(t.detail, '{}') " OF_PLATFORM};
 static const struct pg_statement OF_WORKSPACE = {
-    "tell_workspace", TELL
-    "'workspace:' || w.id, w.id, true, t.actor, jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug) "
-    "FROM told t JOIN workspaces w ON w.id = t.subject_id::bigint"};
+    "tell_workspace",
+    TELL(
+        "'workspace:' || g.subject_id") "w.id, true, t.actor, jsonb_build_object('id', w.id, 'name', w.name, 'slug', w.slug) "
+                                        "FROM told t JOIN workspaces w ON w.id = t.subject_id::bigint"};
 static const struct pg_statement OF_GONE_WORKSPACE = {
     "tell_gone_workspace",
-    TELL "'workspace:' || t.subject_id, t.subject_id::bigint, true, t.actor, "
-         "jsonb_build_object('id', t.subject_id::bigint) || coalesce(t.detail, '{}') FROM told t"};
+    TELL(
+        "'workspace:' || g.subject_id") "t.subject_id::bigint, true, t.actor, "
+                                        "jsonb_build_object('id', t.subject_id::bigint) || coalesce(t.detail, '{}') FROM told t"};
 /* The detail names the workspace, which is in the event already. */
 static const struct pg_statement OF_KEY = {
-    "tell_key", TELL "'apikey:' || t.subject_id, (t.detail->>'workspace_id')::bigint, true, t.actor, "
-                     "jsonb_build_object('id', t.subject_id) || (t.detail - 'workspace_id') FROM told t"};
+    "tell_key",
+    TELL(
+        "'apikey:' || g.subject_id") "(t.detail->>'workspace_id')::bigint, true, t.actor, "
+                                     "jsonb_build_object('id', t.subject_id) || (t.detail - 'workspace_id') FROM told t"};
 static const struct pg_statement TEST = {
     "tell_webhook",
     "WITH event AS (INSERT INTO domain_events (workspace_id, at, id, no, type, subject, platform, data, correlation_id, trace) "

@@ -37,7 +37,8 @@ static const struct pg_statement CHANGE = {
     "UPDATE webhooks SET url = coalesce($3, url), description = CASE WHEN $4::boolean THEN $5 ELSE description END, "
     "event_types = coalesce($6::text[], event_types), format = coalesce($7, format), state = coalesce($8, state), "
     "disabled_reason = CASE WHEN $8::text IS NULL THEN disabled_reason END, "
-    "failing_since = CASE WHEN $8::text IS NULL AND $3::text IS NULL THEN failing_since END "
+    "failing_since = CASE WHEN $8::text IS NULL AND $3::text IS NULL THEN failing_since END, slow = slow AND $3::text IS NULL, "
+    "revision = revision + ($3::text IS NOT NULL OR $8::text IS NOT NULL)::int "
     "WHERE workspace_id = $1 AND id = $2::uuid RETURNING id, " DETAIL ", " ITEM};
 static const struct pg_statement DELETE = {
     "webhook_delete", "DELETE FROM webhooks WHERE workspace_id = $1 AND id = $2::uuid RETURNING id, " DETAIL};
@@ -101,7 +102,7 @@ static char *part_of(CURLU *url, CURLUPart part)
     return curl_url_get(url, part, &text, 0) == CURLUE_OK ? text : NULL;
 }
 
-static const char *judge_url(CURLU *url, const char *text, const char *allowed)
+static const char *judge_url(CURLU *url, const char *text, const struct config *config)
 {
     char *scheme = part_of(url, CURLUPART_SCHEME), *host = part_of(url, CURLUPART_HOST);
     char *user = part_of(url, CURLUPART_USER), *password = part_of(url, CURLUPART_PASSWORD);
@@ -121,7 +122,8 @@ static const char *judge_url(CURLU *url, const char *text, const char *allowed)
         if (*host == '[' && host[length - 1] == ']') { /* an address of IPv6 */
             host[length - 1] = '\0';
         }
-        wrong = network_text_allowed(allowed, host + (*host == '['), &is_address)
+        wrong = network_text_allowed(config->webhook_allow, config->webhook_deny, host + (*host == '['),
+                                     &is_address)
                     ? NULL
                     : "is of an address that may not be sent to";
     }
@@ -146,7 +148,7 @@ static enum err check_url(struct request *request, const struct value *value)
     }
     CURLU *url = curl_url();
     bool parsed = url && curl_url_set(url, CURLUPART_URL, value->text, 0) == CURLUE_OK;
-    const char *wrong = parsed ? judge_url(url, value->text, request->services->config->webhook_allow)
+    const char *wrong = parsed ? judge_url(url, value->text, request->services->config)
                                : "must be a URL, as in https://example.org/hook";
     curl_url_cleanup(url);
     return wrong ? problem_field(&request->problem, "url", "format", "%s", wrong) : ERR_OK;

@@ -39,7 +39,7 @@ static const struct pg_statement CHANGE = {
 /* The slug is free again at once; memberships end, and with them the keys. */
 static const struct pg_statement DELETE = {
     "workspace_delete",
-    "WITH closed AS (UPDATE workspaces SET closed_at = now(), slug = NULL WHERE id = $1 AND NOT personal AND closed_at IS NULL "
+    "WITH closed AS (UPDATE workspaces SET closed_at = now(), slug = NULL WHERE id = $1 AND NOT personal AND NOT platform AND closed_at IS NULL "
     "RETURNING id, name), members AS (DELETE FROM memberships m USING closed c WHERE m.workspace_id = c.id), "
     "invited AS (DELETE FROM invitations i USING closed c WHERE i.workspace_id = c.id) "
     "SELECT id, jsonb_build_object('name', name) FROM closed"};
@@ -303,7 +303,7 @@ enum err workspace_delete(struct request *request, struct response *response)
     enum err e = audit_carry_out(request, &change, &deleted);
     if (!e && PQntuples(deleted) == 0) {
         return problem_say(&request->problem, ERR_CONFLICT,
-                           "A personal workspace goes with its account only.");
+                           "A personal workspace goes with its account only, and the platform's own stays.");
     }
     if (!e) {
         response_empty(response, 204);

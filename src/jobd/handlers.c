@@ -16,8 +16,9 @@
 #include "identity/smtp.h"
 #include "work/courier.h"
 #include "work/relay.h"
+#include "work/stream.h"
 
-enum { PIECE_ROWS = 5000, COUNT_LIMIT_S = 20 };
+enum { PIECE_ROWS = 5000, COUNT_LIMIT_S = 20, STREAM_TIMEOUT_MS = 2000, ABOUT_SIZE = 400 };
 
 /* Nothing: what the queue itself costs. */
 static enum err do_nothing(struct job *job)
@@ -62,7 +63,7 @@ static enum err make_partitions(struct job *job)
         e = pg_query(job->pg, &KEEP, &params, NULL);
         e = e == ERR_UNAVAILABLE ? ERR_OK : e; /* a backup reads it; there is tomorrow's, and the next hour */
     }
-    return e;
+    return e ? e : delivery_tidy(job->pg, job->config->webhook_keep_days);
 }
 
 struct counting {
@@ -124,12 +125,28 @@ static enum err relay_events(struct job *job)
     return e;
 }
 
+/* Until Redis has all, or is away: what it lacks waits. */
+static enum err stream_events(struct job *job)
+{
+    struct redis *redis = redis_new(job->config->redis_url, STREAM_TIMEOUT_MS);
+    bool more = redis_configured(redis);
+    enum err e = ERR_OK;
+    while (!e && more && !job_should_stop(job)) {
+        more = false;
+        e = stream_run(job->pg, redis, &more);
+    }
+    redis_free(redis);
+    return e;
+}
+
 static enum err tell_disabled(struct pg *pg, const struct delivery_disabled *disabled)
 {
+    char about[ABOUT_SIZE];
+    snprintf(about, sizeof(about), "%s (%s)", disabled->host ? disabled->host : "", disabled->webhook_id);
     log_warn("webhook %s of workspace %lld is disabled: %s", disabled->webhook_id,
              (long long)disabled->workspace_id,
              strcmp(disabled->reason, "gone") == 0 ? "it answered 410" : "it failed for days");
-    return mail_notice_about(pg, disabled->user_id, NULL, "webhook_disabled", disabled->url);
+    return mail_notice_about(pg, disabled->user_id, NULL, "webhook_disabled", about);
 }
 
 static bool deliver_should_stop(void *argument)
@@ -199,6 +216,7 @@ static enum err send_mail(struct job *job)
 /* clang-format off */
 job_handler *const HANDLERS[WORK_TYPES] = {
     [WORK_EVENTS_RELAY] = relay_events,
+    [WORK_EVENTS_STREAM] = stream_events,
     [WORK_KEYS_CHECK] = check_keys,
     [WORK_MAIL_SEND] = send_mail,
     [WORK_NOTHING] = do_nothing,

@@ -33,6 +33,7 @@
 #include "store/migrate.h"
 #include "work/delivery.h"
 #include "work/relay.h"
+#include "work/stream.h"
 
 enum { EXIT_USAGE = 2, WATCHDOG_EVERY_US = 5000000, SCHEMA_EVERY_MS = 1000, ARGUMENTS_MAX = 16 };
 
@@ -76,6 +77,9 @@ static void tick(struct pg *pg, void *argument)
         (void)schedule_run(pg);
         look_for(pg, "events.relay", relay_is_due);
         look_for(pg, "webhooks.deliver", delivery_is_due);
+        if (*jobd->config->redis_url) {
+            look_for(pg, "events.stream", stream_is_due);
+        }
         if (*jobd->config->smtp_url) {
             look_for(pg, "mail.send", mail_is_due);
         }

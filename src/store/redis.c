@@ -248,14 +248,19 @@ static enum err open_connection(struct redis *redis)
 
 /* ---- commands ---- */
 
-enum { WORDS_MAX = 8, NUMBERS_MAX = WORDS_MAX - 4 /* EVALSHA hash 1 key */ };
+enum { WORDS_MAX = 8, SCRIPT_WORDS = 4 /* EVALSHA hash 1 key */, NUMBERS_MAX = 4 };
 
-/* A command's words, which are bytes. */
+/* A command's words, which are bytes; there is room for as many as whoever makes it says. */
 struct command {
-    const char *words[WORDS_MAX];
-    size_t lengths[WORDS_MAX];
+    const char **words;
+    size_t *lengths;
     int count;
 };
+
+#define COMMAND(name, most)         \
+    const char *name##_words[most]; \
+    size_t name##_lengths[most];    \
+    struct command name = {name##_words, name##_lengths, 0}
 
 static void add_word(struct command *command, const char *word, size_t length)
 {
@@ -278,6 +283,12 @@ static bool was_closed(const redisContext *context, int error)
 {
     return context->err == REDIS_ERR_EOF ||
            (context->err == REDIS_ERR_IO && (error == EPIPE || error == ECONNRESET));
+}
+
+/* It was started anew, and keeps scripts in memory only; otherwise it is well. */
+static bool lacks_script(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
 }
 
 /* Send a command and wait for the reply. An error is a reply, but no sign that Redis can be used. */
@@ -303,7 +314,7 @@ static enum err ask(struct redis *redis, struct command *command, redisReply **r
     if (!reply) {
         return note_away(redis, redis->context->errstr);
     }
-    if (reply->type != REDIS_REPLY_ERROR) {
+    if (reply->type != REDIS_REPLY_ERROR || lacks_script(reply)) {
         note_answer(redis);
     }
     *ret_reply = reply;
@@ -312,7 +323,7 @@ static enum err ask(struct redis *redis, struct command *command, redisReply **r
 
 enum err redis_ping(struct redis *redis)
 {
-    struct command command = {.count = 0};
+    COMMAND(command, WORDS_MAX);
     REPLY_AUTO reply = NULL;
     add_text(&command, "PING");
     enum err e = ask(redis, &command, &reply);
@@ -324,7 +335,7 @@ enum err redis_ping(struct redis *redis)
 
 enum err redis_get(struct redis *redis, const char *key, size_t key_length, struct buf *ret_value)
 {
-    struct command command = {.count = 0};
+    COMMAND(command, WORDS_MAX);
     REPLY_AUTO reply = NULL;
     char last[24];
     /* Not GET: of a value larger than is wanted only so much is sent that its size shows. The range of a
@@ -349,7 +360,7 @@ enum err redis_get(struct redis *redis, const char *key, size_t key_length, stru
 enum err redis_set(struct redis *redis, const char *key, size_t key_length, const char *value,
                    size_t value_length, int64_t ttl_ms)
 {
-    struct command command = {.count = 0};
+    COMMAND(command, WORDS_MAX);
     REPLY_AUTO reply = NULL;
     char ttl[24];
     snprintf(ttl, sizeof(ttl), "%" PRId64, ttl_ms);
@@ -381,37 +392,59 @@ static bool hash_script(struct redis_script *script, char ret_sha1[41])
     return ret_sha1[0] != '\0';
 }
 
+/* Words behind a script's key. */
+struct arguments {
+    const char *const *words;
+    const size_t *lengths;
+    size_t count;
+};
+
 static enum err run_by(struct redis *redis, const char *verb, const char *script, const char *key,
-                       char (*numbers)[24], size_t count, redisReply **ret_reply)
+                       const struct arguments *arguments, redisReply **ret_reply)
 {
-    struct command command = {.count = 0};
+    COMMAND(command, SCRIPT_WORDS + REDIS_ARGUMENTS_MAX);
     add_text(&command, verb);
     add_text(&command, script);
     add_text(&command, "1");
     add_text(&command, key);
-    for (size_t i = 0; i < count; i++) {
-        add_text(&command, numbers[i]);
+    for (size_t i = 0; i < arguments->count; i++) {
+        add_word(&command, arguments->words[i], arguments->lengths[i]);
     }
     return ask(redis, &command, ret_reply);
+}
+
+static enum err run(struct redis *redis, struct redis_script *script, const char *key,
+                    const struct arguments *arguments, redisReply **ret_reply)
+{
+    char sha1[41];
+    if (arguments->count > REDIS_ARGUMENTS_MAX || !hash_script(script, sha1)) {
+        return ERR_INTERNAL;
+    }
+    enum err e = run_by(redis, "EVALSHA", sha1, key, arguments, ret_reply);
+    if (!e && lacks_script(*ret_reply)) {
+        freeReplyObject(*ret_reply);
+        *ret_reply = NULL;
+        e = run_by(redis, "EVAL", script->text, key, arguments, ret_reply);
+    }
+    return e;
 }
 
 enum err redis_run(struct redis *redis, struct redis_script *script, const char *key, const int64_t *args,
                    size_t count, int64_t *ret_numbers, size_t ret_count)
 {
-    char numbers[NUMBERS_MAX][24], sha1[41];
+    char numbers[NUMBERS_MAX][24];
+    const char *words[NUMBERS_MAX];
+    size_t lengths[NUMBERS_MAX];
     REPLY_AUTO reply = NULL;
-    if (count > NUMBERS_MAX || !hash_script(script, sha1)) {
+    if (count > NUMBERS_MAX) {
         return ERR_INTERNAL;
     }
     for (size_t i = 0; i < count; i++) {
-        snprintf(numbers[i], sizeof(numbers[i]), "%" PRId64, args[i]);
+        lengths[i] = (size_t)snprintf(numbers[i], sizeof(numbers[i]), "%" PRId64, args[i]);
+        words[i] = numbers[i];
     }
-    enum err e = run_by(redis, "EVALSHA", sha1, key, numbers, count, &reply);
-    if (!e && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
-        freeReplyObject(reply); /* it was started anew, and keeps scripts in memory only */
-        reply = NULL;
-        e = run_by(redis, "EVAL", script->text, key, numbers, count, &reply);
-    }
+    const struct arguments arguments = {words, lengths, count};
+    enum err e = run(redis, script, key, &arguments, &reply);
     if (e) {
         return e;
     }
@@ -423,4 +456,30 @@ enum err redis_run(struct redis *redis, struct redis_script *script, const char 
         ret_numbers[i] = reply->element[i]->integer;
     }
     return fits ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+enum err redis_run_texts(struct redis *redis, struct redis_script *script, const char *key,
+                         const char *const *texts, size_t count, redis_text_taker *take, void *argument)
+{
+    size_t lengths[REDIS_ARGUMENTS_MAX];
+    REPLY_AUTO reply = NULL;
+    for (size_t i = 0; i < count && i < REDIS_ARGUMENTS_MAX; i++) {
+        lengths[i] = strlen(texts[i]);
+    }
+    const struct arguments arguments = {texts, lengths, count};
+    enum err e = run(redis, script, key, &arguments, &reply);
+    if (e) {
+        return e;
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+        log_warn("Redis refuses a script: %s", reply->str);
+    }
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        return ERR_UNAVAILABLE;
+    }
+    for (size_t i = 0; i < reply->elements; i++) {
+        const redisReply *element = reply->element[i];
+        take(argument, i, element->type == REDIS_REPLY_STRING ? element->str : NULL);
+    }
+    return ERR_OK;
 }

@@ -46,4 +46,11 @@ struct redis_script {
 enum err redis_run(struct redis *redis, struct redis_script *script, const char *key, const int64_t *args,
                    size_t count, int64_t *ret_numbers, size_t ret_count);
 
+enum { REDIS_ARGUMENTS_MAX = 256 };
+/* The i-th element of an answer; NULL when it is no text. */
+typedef void redis_text_taker(void *argument, size_t i, const char *text);
+/* The same with at most REDIS_ARGUMENTS_MAX texts, whose answer is a list of texts. */
+enum err redis_run_texts(struct redis *redis, struct redis_script *script, const char *key,
+                         const char *const *texts, size_t count, redis_text_taker *take, void *argument);
+
 #endif

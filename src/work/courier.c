@@ -20,6 +20,9 @@
 enum {
     FLIGHTS_MAX = 256,   /* under way at once */
     OF_ONE_WEBHOOK = 10, /* of these */
+    OF_ONE_WORKSPACE = 64,
+    OF_SLOW_ONES = 160, /* the others are for those that are quick */
+    SLOW_MS = 2000,
     CONNECT_LIMIT_MS = 5000,
     ANSWER_LIMIT_MS = 15000, /* of the whole */
     ANSWER_KEPT = 1000,      /* bytes of an answer that are shown */
@@ -73,7 +76,8 @@ static curl_socket_t open_socket(void *argument, curlsocktype purpose, struct cu
 {
     struct flight *flight = argument;
     if (purpose != CURLSOCKTYPE_IPCXN ||
-        !network_allowed(flight->courier->options->config->webhook_allow, &address->addr)) {
+        !network_allowed(flight->courier->options->config->webhook_allow,
+                         flight->courier->options->config->webhook_deny, &address->addr)) {
         flight->refused = true;
         return CURL_SOCKET_BAD;
     }
@@ -113,6 +117,8 @@ static bool prepare(struct courier *courier, struct flight *flight)
     curl_easy_setopt(flight->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_LIMIT_MS);
     curl_easy_setopt(flight->easy, CURLOPT_TIMEOUT_MS, (long)ANSWER_LIMIT_MS);
     curl_easy_setopt(flight->easy, CURLOPT_NOSIGNAL, 1L);
+    /* A name whose servers say nothing is left to itself, and waited for by nobody. */
+    curl_easy_setopt(flight->easy, CURLOPT_QUICK_EXIT, 1L);
     return true;
 }
 
@@ -210,7 +216,9 @@ static void end(struct courier *courier, struct flight *flight, long status, int
                                               : DELIVERY_FAILED,
                               .delay_ms = again ? wait_ms(delivery->attempts, retry_after_s) : 0,
                               .entry = arena_strdup(&courier->arena, buf_text(&entry)),
-                              .gone = gone};
+                              .gone = gone,
+                              .slow = duration_us >= SLOW_MS * 1000,
+                              .revision = delivery->revision};
     memcpy(courier->ends[courier->ends_count - 1].webhook_id, delivery->webhook_id, UUID_TEXT_SIZE);
     buf_free(&entry);
     const struct trace_call call = {.webhook_id = delivery->webhook_id,
@@ -315,6 +323,8 @@ static enum err turn(struct courier *courier, bool stopping)
                                        .loads = loads,
                                        .loads_count = look ? gather_loads(courier, loads) : 0,
                                        .each_most = OF_ONE_WEBHOOK,
+                                       .workspace_most = OF_ONE_WORKSPACE,
+                                       .slow_most = OF_SLOW_ONES,
                                        .most = look ? FLIGHTS_MAX - courier->busy : 0,
                                        .arena = &arena,
                                        .begun = courier->begun};

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "queries.h"
 
-enum { ARRAY_MAX_BYTES = 4 * 1024 * 1024, GIVE_UP_MOST = 5000, ARRAYS = 8 };
+enum { ARRAY_MAX_BYTES = 4 * 1024 * 1024, GIVE_UP_MOST = 5000, ARRAYS = 10 };
 
 static const struct pg_statement CLAIM = {"delivery_claim", sql_delivery_claim};
 static const struct pg_statement TELL = {"delivery_tell", sql_delivery_tell};
@@ -22,29 +22,44 @@ static const struct pg_statement IS_DUE = {
     "FROM ready r WHERE r.webhook_id IS NOT NULL) "
     "SELECT EXISTS (SELECT FROM ready r JOIN webhooks w ON w.id = r.webhook_id WHERE w.state = 'disabled' OR (w.state = 'enabled' AND "
     "EXISTS (SELECT FROM deliveries d WHERE d.webhook_id = r.webhook_id AND NOT d.blocked AND d.next_at <= now())))"};
+#define END(why)                                                                                                      \
+    "INSERT INTO deliveries_done (workspace_id, webhook_id, id, event_of, event_at, event_id, type, subject, state, " \
+    "attempts, history, created_at) SELECT workspace_id, webhook_id, id, event_of, event_at, event_id, type, "        \
+    "subject, 'failed', attempts, history || '{\"error\": \"" why                                                     \
+    "\"}'::jsonb, created_at FROM ended RETURNING 1"
+/* The last ones first, so that what is left when it is enabled meanwhile begins as before. */
 static const struct pg_statement GIVE_UP = {
     "delivery_give_up",
-    "WITH ended AS (DELETE FROM deliveries d USING (SELECT d.workspace_id, d.webhook_id, d.id FROM webhooks w JOIN deliveries d "
-    "ON d.workspace_id = w.workspace_id AND d.webhook_id = w.id WHERE w.state = 'disabled' LIMIT $1::bigint) AS g "
-    "WHERE d.workspace_id = g.workspace_id AND d.webhook_id = g.webhook_id AND d.id = g.id RETURNING d.*) "
-    "INSERT INTO deliveries_done (workspace_id, webhook_id, id, event_of, event_at, event_id, type, subject, state, attempts, history, created_at) "
-    "SELECT workspace_id, webhook_id, id, event_of, event_at, event_id, type, subject, 'failed', attempts, history || "
-    "'{\"error\": \"the webhook is disabled\"}'::jsonb, created_at FROM ended RETURNING 1"};
+    "WITH ended AS (DELETE FROM deliveries d USING (SELECT f.* FROM webhooks w CROSS JOIN LATERAL (SELECT d.workspace_id, d.webhook_id, d.id "
+    "FROM deliveries d WHERE d.workspace_id = w.workspace_id AND d.webhook_id = w.id ORDER BY d.id DESC LIMIT $1::bigint) AS f "
+    "WHERE w.state = 'disabled' LIMIT $1::bigint) AS g "
+    "WHERE d.workspace_id = g.workspace_id AND d.webhook_id = g.webhook_id AND d.id = g.id RETURNING d.*) " END(
+        "the webhook is disabled")};
+static const struct pg_statement EXPIRE = {
+    "delivery_expire",
+    "WITH ended AS (DELETE FROM deliveries WHERE created_at < now() - $1::bigint * interval '1 day' AND next_at <= now() RETURNING *) " END(
+        "it waited for too long")};
+static const struct pg_statement FREE = {
+    "delivery_free",
+    "UPDATE deliveries d SET blocked = false FROM (SELECT DISTINCT ON (webhook_id, subject) workspace_id, webhook_id, id, blocked "
+    "FROM deliveries ORDER BY webhook_id, subject, id) AS h "
+    "WHERE h.blocked AND d.workspace_id = h.workspace_id AND d.webhook_id = h.webhook_id AND d.id = h.id"};
 
-enum { WORKSPACE, ID, ATTEMPTS, WEBHOOK, EVENT, URL, SECRET, OLD_SECRET, FORMAT, BODY, TRACE };
-enum { DISABLED_WORKSPACE, DISABLED_ID, DISABLED_URL, DISABLED_USER, DISABLED_REASON };
+enum { WORKSPACE, ID, ATTEMPTS, WEBHOOK, EVENT, URL, SECRET, OLD_SECRET, FORMAT, BODY, TRACE, REVISION };
+enum { DISABLED_WORKSPACE, DISABLED_ID, DISABLED_HOST, DISABLED_USER, DISABLED_REASON };
 
 struct deliveries {
     const char *issuer;
     delivery_disabled_taker *disabled;
-    struct pg_array workspaces, webhooks, ids, attempts, fates, delays, entries, gone;
+    struct pg_array workspaces, webhooks, ids, attempts, fates, delays, entries, gone, revisions, slow;
 };
 
 static void each_array(struct deliveries *deliveries, struct pg_array *ret_arrays[ARRAYS])
 {
     struct pg_array *const arrays[ARRAYS] = {
         &deliveries->workspaces, &deliveries->webhooks, &deliveries->ids,     &deliveries->attempts,
-        &deliveries->fates,      &deliveries->delays,   &deliveries->entries, &deliveries->gone};
+        &deliveries->fates,      &deliveries->delays,   &deliveries->entries, &deliveries->gone,
+        &deliveries->revisions,  &deliveries->slow};
     memcpy(ret_arrays, arrays, sizeof(arrays));
 }
 
@@ -109,6 +124,20 @@ enum err delivery_give_up(struct pg *pg, bool *ret_more)
     return e;
 }
 
+static enum err tidy(struct pg *pg, void *argument)
+{
+    struct pg_params params = {0};
+    pg_int(&params, *(int64_t *)argument);
+    enum err e = delivery_lock(pg);
+    e = e ? e : pg_query(pg, &EXPIRE, &params, NULL);
+    return e ? e : pg_query(pg, &FREE, NULL, NULL);
+}
+
+enum err delivery_tidy(struct pg *pg, int64_t keep_days)
+{
+    return pg_transaction(pg, tidy, &keep_days);
+}
+
 struct turning {
     struct deliveries *deliveries;
     const struct delivery_turn *turn;
@@ -120,7 +149,8 @@ static enum err tell(struct pg *pg, const struct turning *turning)
     static const char *const FATES[] = {
         [DELIVERY_DONE] = "delivered", [DELIVERY_AGAIN] = "again", [DELIVERY_FAILED] = "failed"};
     static const enum pg_type TYPES[ARRAYS] = {PG_TYPE_INT8, PG_TYPE_UUID, PG_TYPE_INT8, PG_TYPE_INT8,
-                                               PG_TYPE_TEXT, PG_TYPE_INT8, PG_TYPE_TEXT, PG_TYPE_BOOL};
+                                               PG_TYPE_TEXT, PG_TYPE_INT8, PG_TYPE_TEXT, PG_TYPE_BOOL,
+                                               PG_TYPE_INT8, PG_TYPE_BOOL};
     struct deliveries *deliveries = turning->deliveries;
     struct pg_params params = {0};
     PG_RESULT_AUTO rows = NULL;
@@ -141,17 +171,21 @@ static enum err tell(struct pg *pg, const struct turning *turning)
         pg_array_int(&deliveries->delays, end->delay_ms);
         pg_array_bytes(&deliveries->entries, end->entry, strlen(end->entry));
         pg_array_bytes(&deliveries->gone, end->gone ? "\1" : "\0", 1);
+        pg_array_int(&deliveries->revisions, end->revision);
+        pg_array_bytes(&deliveries->slow, end->slow ? "\1" : "\0", 1);
     }
     for (size_t i = 0; i < ARRAY_SIZE(arrays); i++) {
+        if (arrays[i] == &deliveries->revisions) {
+            pg_int(&params, DELIVERY_DISABLED_DAYS);
+        }
         pg_array_param(&params, arrays[i]);
     }
-    pg_int(&params, DELIVERY_DISABLED_DAYS);
     enum err e = delivery_lock(pg);
     e = e ? e : pg_query(pg, &TELL, &params, &rows);
     for (int row = 0; !e && row < PQntuples(rows); row++) {
         const struct delivery_disabled disabled = {.workspace_id = pg_get_int(rows, row, DISABLED_WORKSPACE),
                                                    .webhook_id = pg_get_text(rows, row, DISABLED_ID),
-                                                   .url = pg_get_text(rows, row, DISABLED_URL),
+                                                   .host = pg_get_text(rows, row, DISABLED_HOST),
                                                    .user_id = pg_get_int(rows, row, DISABLED_USER),
                                                    .reason = pg_get_text(rows, row, DISABLED_REASON)};
         e = disabled.reason ? deliveries->disabled(pg, &disabled) : ERR_OK;
@@ -185,6 +219,8 @@ static enum err begin(struct pg *pg, struct turning *turning)
     pg_array_param(&params, &deliveries->attempts);
     pg_int(&params, DELIVERY_LEASE_S);
     pg_text(&params, deliveries->issuer);
+    pg_int(&params, turn->workspace_most);
+    pg_int(&params, turn->slow_most);
     enum err e = pg_query(pg, &CLAIM, &params, &rows);
     for (int row = 0; !e && row < PQntuples(rows); row++) {
         struct delivery *delivery = &turn->begun[turning->begun++];
@@ -198,6 +234,7 @@ static enum err begin(struct pg *pg, struct turning *turning)
                               .old_secret = copy(turn->arena, rows, row, OLD_SECRET),
                               .body = copy(turn->arena, rows, row, BODY),
                               .trace = copy(turn->arena, rows, row, TRACE),
+                              .revision = pg_get_int(rows, row, REVISION),
                               .cloudevent = strcmp(pg_get_text(rows, row, FORMAT), "cloudevents") == 0};
         snprintf(delivery->webhook_id, sizeof(delivery->webhook_id), "%s", pg_get_text(rows, row, WEBHOOK));
     }

@@ -38,6 +38,7 @@ struct delivery {
     const char *body;       /* NULL: the event is not kept any more */
     const char *trace;      /* the traceparent of what caused it, or NULL */
     bool cloudevent;
+    int64_t revision; /* of the webhook */
 };
 
 enum delivery_fate { DELIVERY_DONE, DELIVERY_AGAIN, DELIVERY_FAILED };
@@ -51,14 +52,16 @@ struct delivery_end {
     int64_t delay_ms;  /* before the next attempt */
     const char *entry; /* for its history, as JSON */
     bool gone;         /* the receiver said so: its webhook is disabled */
+    bool slow;         /* it took long */
+    int64_t revision;  /* as it was begun: of the webhook as it is after a change this tells nothing */
 };
 
 /* A webhook that was disabled because of that, or as it fails for so long. */
 struct delivery_disabled {
     int64_t workspace_id;
     const char *webhook_id;
-    const char *url;
-    int64_t user_id; /* who made it; 0: they are gone */
+    const char *host;
+    int64_t user_id; /* who made it, or owns the workspace; 0: nobody */
     const char *reason;
 };
 /* In the transaction that disables it. */
@@ -80,7 +83,9 @@ struct delivery_turn {
     size_t ends_count;
     const struct delivery_load *loads; /* what is under way besides */
     size_t loads_count;
-    int64_t each_most;      /* of one webhook */
+    int64_t each_most; /* of one webhook, and of one workspace */
+    int64_t workspace_most;
+    int64_t slow_most;      /* of all that are slow or fail */
     size_t most;            /* to begin */
     struct arena *arena;    /* for these */
     struct delivery *begun; /* room for `most` */
@@ -93,6 +98,9 @@ enum err deliveries_turn(struct deliveries *deliveries, struct pg *pg, const str
 enum err delivery_is_due(struct pg *pg, bool *ret_due);
 /* Give up some of those to webhooks that are disabled; *ret_more: there may be others. */
 enum err delivery_give_up(struct pg *pg, bool *ret_more);
+/* Hourly: give up what waits for longer than its events are kept, and let go on what is blocked by nothing.
+ */
+enum err delivery_tidy(struct pg *pg, int64_t keep_days);
 /* Held to the end of the transaction by whoever makes deliveries or ends them, so that none stays blocked by
  * one that just ended. */
 enum err delivery_lock(struct pg *pg);

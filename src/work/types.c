@@ -7,6 +7,7 @@ enum { SOFT_S = 25 * 60, HARD_S = 30 * 60, ATTEMPTS = 8, BACKOFF_S = 5, BACKOFF_
 
 const struct work_limits WORK_LIMITS[WORK_TYPES] = {
     [WORK_EVENTS_RELAY] = {{"events.relay", 1, ATTEMPTS}, SOFT_S, HARD_S, 1, 60},
+    [WORK_EVENTS_STREAM] = {{"events.stream", 1, ATTEMPTS}, SOFT_S, HARD_S, 1, 60},
     [WORK_KEYS_CHECK] = {{"keys.check", 1, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
     [WORK_MAIL_SEND] = {{"mail.send", 2, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, 300},
     [WORK_NOTHING] = {{"nothing", QUEUE_NO_LIMIT, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},

@@ -7,6 +7,7 @@
 
 enum work_type {
     WORK_EVENTS_RELAY,
+    WORK_EVENTS_STREAM,
     WORK_KEYS_CHECK,
     WORK_MAIL_SEND,
     WORK_NOTHING,

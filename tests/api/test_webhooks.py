@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/webhooks: who hears of what. How events get there is in tests/resilience/test_webhooks.py."""
+"""/webhooks: who hears of what. How events get there is in tests/resilience/test_courier.py."""
 import json
 import re
 import uuid
@@ -186,6 +186,8 @@ def test_administrators_are_in_the_platforms_workspace(stack):
     assert_problem(nobody.get(f"/webhooks/{hook['id']}", headers={"X-Workspace": "tallygate"}), 404)
     platform = stack.postgres.value("SELECT id FROM workspaces WHERE platform")
     assert_problem(admin.delete(f"/workspaces/{platform}"), 403)  # nobody owns it
+    assert stack.ctl("workspace", "delete", str(platform)).returncode != 0
+    assert stack.postgres.value("SELECT closed_at FROM workspaces WHERE platform") is None
     assert stack.ctl("user", "role", admin.email, "user").returncode == 0
     admin = admin.login()
     wait_for(lambda: admin.get("/webhooks", headers={"X-Workspace": "tallygate"}).status == 404, 2, "it to be known")

@@ -269,7 +269,8 @@ def test_who_is_gone_is_left_alone(world, receiver):
     after = world.webhook(webhook)
     assert (after["state"], after["disabled_reason"]) == ("disabled", "gone") and len(receiver.at()) == 1
     assert [one["state"] for one in world.deliveries(webhook)] == ["failed"] * 3
-    assert world.database.value("SELECT count(*) FROM outbox WHERE payload->>'template' = 'webhook_disabled' AND payload->>'about' = %s", receiver.url()) == 1
+    assert world.database.value("SELECT count(*) FROM outbox WHERE payload->>'template' = 'webhook_disabled' AND payload->>'about' = %s",
+                                f"127.0.0.1:{receiver.server_port} ({webhook['id']})") == 1
     world.tell()
     wait_for(lambda: world.database.value("SELECT count(*) FROM event_outbox") == 0, what="the relay")
     assert len(world.deliveries(webhook)) == 3
@@ -348,6 +349,118 @@ def test_a_slow_one_holds_up_no_other(world, receiver):
     assert len(world.deliveries(slow, "delivered")) == len(world.deliveries(quick, "delivered")) == 40
 
 
+def test_one_workspace_leaves_room_for_others(world, receiver):
+    """Its thirty webhooks all take their time; somebody else's event is sent at once."""
+    receiver.hang["/slow"] = threading.Event()
+    for n in range(30):
+        world.add(receiver.url("/slow"))
+    other = world.new_workspace()
+    world.add(receiver.url("/quick"), workspace=other)
+    world.jobd.start()
+    for n in range(20):
+        world.tell(f"apikey:{n}", workspace=world.workspace)
+    wait_for(lambda: len(receiver.at("/slow")) >= 64, 30, "the slow ones to be full")
+    world.tell(workspace=other)
+    wait_for(lambda: receiver.at("/quick"), 5, "the quick one")
+    assert receiver.most["/slow"] <= 64
+    receiver.hang["/slow"].set()
+
+
+def test_one_that_is_slow_gets_one_at_once(world, receiver):
+    receiver.hang["/hook"] = threading.Event()
+    webhook = world.add(receiver.url())
+    world.jobd.start()
+    world.tell()
+    wait_for(lambda: receiver.at(), 20, "the first")
+    time.sleep(2.2)
+    receiver.hang["/hook"].set()
+    world.wait_until_told()
+    assert world.database.value("SELECT slow FROM webhooks") is True
+    receiver.hang["/hook"] = threading.Event()
+    for n in range(5):
+        world.tell(f"apikey:{n}")
+    wait_for(lambda: len(receiver.at()) == 2, 20, "the next")
+    assert receiver.most["/hook"] == 1
+    receiver.hang["/hook"].set()
+    world.wait_until_told()
+    assert world.database.value("SELECT slow FROM webhooks") is False and world.webhook(webhook)["state"] == "enabled"
+
+
+def test_what_an_old_url_says_is_nothing_of_the_new_one(world, receiver):
+    receiver.hang["/old"] = threading.Event()
+    receiver.always["/old"] = 410
+    webhook = world.add(receiver.url("/old"))
+    world.jobd.start()
+    world.tell("apikey:a", count=3)
+    wait_for(lambda: receiver.at("/old"), 20, "the first attempt")
+    world.database.query("UPDATE webhooks SET url = %s, revision = revision + 1", receiver.url("/new"))
+    receiver.hang["/old"].set()
+    world.wait_until_told()
+    assert world.webhook(webhook)["state"] == "enabled" and [event["data"]["n"] for event in receiver.events("/new")] == [1, 2, 3]
+
+
+def test_many_answers_of_410_are_one_mail(world, receiver):
+    receiver.hang["/hook"] = threading.Event()
+    receiver.always["/hook"] = 410
+    world.add(receiver.url())
+    world.jobd.start()
+    for n in range(10):
+        world.tell(f"apikey:{n}")
+    wait_for(lambda: len(receiver.at()) == 10, 20, "ten under way")
+    receiver.hang["/hook"].set()
+    world.wait_until_told()
+    assert world.database.value("SELECT count(*) FROM outbox WHERE payload->>'template' = 'webhook_disabled'") == 1
+
+
+def test_an_event_that_is_not_kept_any_more_is_not_sent(world, receiver):
+    webhook = world.add(receiver.url())
+    receiver.answers["/hook"] = [500]
+    world.jobd.start()
+    world.tell()
+    wait_for(lambda: any(one["history"] for one in world.deliveries(webhook)), what="the first attempt")
+    world.database.query("DELETE FROM domain_events")
+    world.hurry()
+    world.wait_until_told()
+    [done] = world.deliveries(webhook)
+    assert done["state"] == "failed" and done["history"][-1]["error"] == "the event is not kept any more" and len(receiver.at()) == 1
+
+
+def test_what_is_left_of_giving_up_goes_on(world, receiver):
+    """Of a long row of one subject some are given up, and then it is enabled again: the first is the first still."""
+    webhook = world.add(receiver.url())
+    world.ctl("webhook", "pause", str(world.workspace), webhook["id"])
+    world.jobd.start()
+    world.tell("apikey:a", count=5100)
+    wait_for(lambda: world.database.value("SELECT count(*) FROM deliveries") == 5100, 30, "the relay")
+    with world.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('deliveries'))")
+        world.database.query("UPDATE webhooks SET state = 'disabled'")
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%%deliveries%%'"
+        wait_for(lambda: world.database.value(waiting) >= 1, 20, "it to begin")
+        connection.commit()
+    wait_for(lambda: world.database.value("SELECT count(*) FROM deliveries") <= 100, 20, "the first piece")
+    world.ctl("webhook", "enable", str(world.workspace), webhook["id"])
+    world.wait_until_told()
+    told = [event["data"]["n"] for event in receiver.events()]
+    assert told == list(range(1, len(told) + 1))
+
+
+def test_what_waits_for_too_long_is_given_up_and_nothing_stays_blocked(world, receiver):
+    webhook = world.add(receiver.url())
+    world.ctl("webhook", "pause", str(world.workspace), webhook["id"])
+    world.jobd.start()
+    world.tell("apikey:a", count=3)
+    wait_for(lambda: world.database.value("SELECT count(*) FROM deliveries") == 3, what="the relay")
+    world.database.query("UPDATE deliveries SET created_at = now() - interval '31 days' WHERE id = (SELECT min(id) FROM deliveries)")
+    world.jobd.put(1, "partitions.make")
+    wait_for(lambda: world.database.value("SELECT count(*) FROM deliveries WHERE NOT blocked") == 1 and world.database.value("SELECT count(*) FROM deliveries") == 2,
+             what="the first to be given up")
+    world.ctl("webhook", "enable", str(world.workspace), webhook["id"])
+    world.wait_until_told()
+    assert [event["data"]["n"] for event in receiver.events()] == [2, 3]
+    assert [one["state"] for one in world.deliveries(webhook)] == ["delivered", "delivered", "failed"]
+
+
 # ---- where we must not be sent ----
 
 REFUSED = "its address is not one that may be sent to"
@@ -368,6 +481,18 @@ CLOSED = [
     "http://192.168.1.1/", "http://169.254.169.254/latest/meta-data", "http://100.64.0.1/", "http://0.0.0.0/", "http://224.0.0.1/", "http://255.255.255.255/",
     "http://[::1]/", "http://[::]/", "http://[::ffff:10.0.0.1]/", "http://[fe80::1]/", "http://[fd00::1]/", "http://[64:ff9b::a00:1]/", "http://[2002:a00:1::]/",
     "http://[ff02::1]/", "http://192.0.2.1/", "http://198.18.0.1/", "http://[2001:db8::1]/"]
+
+
+def test_networks_of_the_site_can_be_closed(database, jobd, receiver):
+    """Denying counts more than allowing."""
+    world = World(database, jobd(webhook_deny="127.0.0.0/16 2001:4860::/32"))
+    for url in (receiver.url(), "http://[2001:4860:4860::8888]/"):
+        assert "may not be sent to" in world.ctl("webhook", "add", str(world.workspace), url, code=1).stderr
+    webhook = world.add(f"http://localhost:{receiver.server_port}/hook")
+    world.jobd.start()
+    world.tell()
+    wait_for(lambda: any(one["history"] for one in world.deliveries(webhook)), what="the attempt")
+    assert world.deliveries(webhook)[0]["history"][0]["error"] == REFUSED and not receiver.taken
 
 
 def test_addresses_that_are_not_public_are_refused_at_once(database, jobd):

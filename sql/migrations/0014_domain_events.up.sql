@@ -69,6 +69,10 @@ CREATE FUNCTION event_cloudevent(e domain_events, issuer text) RETURNS jsonb LAN
            || jsonb_build_object('data', e.data)
 $$;
 
+-- Which usage events a workspace wants to be told as domain events.
+ALTER TABLE workspaces ADD COLUMN told_types text[] NOT NULL DEFAULT '{}'
+    CHECK (told_types <@ '{agent.executed,agent.failed,credit.consumed,integration.connected}');
+
 -- The workspace of the platform itself. All administrators are members, and no one owns it.
 ALTER TABLE workspaces ADD COLUMN platform boolean NOT NULL DEFAULT false;
 CREATE UNIQUE INDEX workspaces_platform ON workspaces (platform) WHERE platform;

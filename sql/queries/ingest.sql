@@ -52,6 +52,17 @@ WITH batch AS MATERIALIZED (
     FROM batch
     WHERE receipt IN (SELECT receipt FROM fresh)
     RETURNING workspace_id, occurred_at, type, value, user_id
+), told AS ( -- those that are domain events as well, where the workspace wants it; the types stand here so that others cost nothing
+    INSERT INTO event_outbox (id, type, subject, workspace_id, platform, user_id, data)
+    SELECT b.receipt, b.type, 'usage:' || b.user_id, b.workspace_id, false, NULL,
+           jsonb_build_object('id', b.id, 'type', b.type, 'value', b.value::numeric, 'user_id', b.user_id, 'metadata', b.metadata::jsonb,
+                              'timestamp', to_char(b.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+    FROM batch b
+    WHERE b.type IN ('agent.executed', 'agent.failed', 'credit.consumed', 'integration.connected')
+      -- As subqueries of each row, the second one hashed: no join could put the few before the many.
+      AND (SELECT b.type = ANY (w.told_types) FROM workspaces w WHERE w.id = b.workspace_id) IS TRUE
+      AND (b.receipt IN (SELECT receipt FROM fresh)) IS TRUE
+    ORDER BY b.n
 ), per_hour AS MATERIALIZED (
     SELECT workspace_id, date_trunc('hour', occurred_at, 'UTC') AS hour, type,
            count(*) AS events, sum(value) AS total, min(value) AS minimum, max(value) AS maximum

@@ -8,8 +8,9 @@
 #include "identity/audit.h"
 
 const char *const DOMAIN_EVENT_TYPES[] = {
-    "apikey.created", "apikey.revoked", "user.created",      "user.deleted",      "user.login",
-    "user.logout",    "user.updated",   "workspace.created", "workspace.deleted", "workspace.updated"};
+    "agent.executed",        "agent.failed",      "apikey.created",    "apikey.revoked",   "credit.consumed",
+    "integration.connected", "user.created",      "user.deleted",      "user.login",       "user.logout",
+    "user.updated",          "workspace.created", "workspace.deleted", "workspace.updated"};
 const size_t DOMAIN_EVENT_TYPES_COUNT = ARRAY_SIZE(DOMAIN_EVENT_TYPES);
 
 /* Parameters of all: the event's id, its type, the id of the entry's subject, who did it or NULL, the entry's

@@ -3,6 +3,8 @@
  * Domain events: what others may hear of, by webhooks (webhook.h) and by the platform's own figures. One is
  * told in the transaction of its cause, right after the entry of the audit log that it follows from: a table
  * says which entries are told, as what and with which data. tallygate-jobd carries them on (work/relay.h).
+ * Some types of usage events are told as well, where the workspace wants it (workspace.h), by the statement
+ * that records them (sql/queries/ingest.sql).
  */
 #ifndef TALLYGATE_IDENTITY_DOMAIN_EVENT_H
 #define TALLYGATE_IDENTITY_DOMAIN_EVENT_H

@@ -13,9 +13,10 @@
 #include "identity/right.h"
 #include "identity/role.h"
 
-enum { NAME_MAX_CHARACTERS = 100, SLUG_MAX = RIGHT_SLUG_SIZE - 1, OWNED_MAX = 100 };
+enum { TOLD_MAX = 4, NAME_MAX_CHARACTERS = 100, SLUG_MAX = RIGHT_SLUG_SIZE - 1, OWNED_MAX = 100 };
 
-#define COLUMNS "w.id, w.slug, w.name, w.personal, m.role, " PG_US("w.created_at")
+#define COLUMNS \
+    "w.id, w.slug, w.name, w.personal, m.role, " PG_US("w.created_at") ", array_to_json(w.told_types)"
 static const struct pg_statement LIST = {
     "workspace_list",
     "SELECT " COLUMNS " FROM memberships m JOIN workspaces w ON w.id = m.workspace_id "
@@ -33,8 +34,8 @@ static const struct pg_statement CREATE = {
 static const struct pg_statement CHANGE = {
     "workspace_change",
     "WITH before AS (SELECT id, name, slug FROM workspaces WHERE id = $1), "
-    "changed AS (UPDATE workspaces SET name = coalesce($2, name), slug = CASE WHEN $3::boolean THEN $4 ELSE slug END "
-    "WHERE id = $1 AND closed_at IS NULL RETURNING id, name, slug) "
+    "changed AS (UPDATE workspaces SET name = coalesce($2, name), slug = CASE WHEN $3::boolean THEN $4 ELSE slug END, "
+    "told_types = coalesce($5::text[], told_types) WHERE id = $1 AND closed_at IS NULL RETURNING id, name, slug) "
     "SELECT c.id, jsonb_build_object('before', to_jsonb(b) - 'id', 'after', to_jsonb(c) - 'id') FROM changed c JOIN before b USING (id)"};
 /* The slug is free again at once; memberships end, and with them the keys. */
 static const struct pg_statement DELETE = {
@@ -44,12 +45,12 @@ static const struct pg_statement DELETE = {
     "invited AS (DELETE FROM invitations i USING closed c WHERE i.workspace_id = c.id) "
     "SELECT id, jsonb_build_object('name', name) FROM closed"};
 
-enum { ID, SLUG, NAME, PERSONAL, ROLE_OR_OWNER, CREATED };
+enum { ID, SLUG, NAME, PERSONAL, ROLE_OR_OWNER, CREATED, TOLD };
 
 static const struct pg_statement LIST_ALL = {
     "workspace_list_all",
     "SELECT w.id, w.slug, w.name, w.personal, u.email, " PG_US(
-        "w.created_at") " FROM workspaces w "
+        "w.created_at") ", array_to_json(w.told_types) FROM workspaces w "
                         "LEFT JOIN memberships m ON m.workspace_id = w.id AND m.role = 'owner' LEFT JOIN users u ON u.id = m.user_id "
                         "WHERE w.closed_at IS NULL AND w.id > $1 ORDER BY w.id LIMIT $2::bigint"};
 static const struct pg_statement FIND = {
@@ -131,6 +132,7 @@ static struct json_object *describe_with(const PGresult *rows, int row, const ch
     json_add_string(item, "name", pg_get_text(rows, row, NAME));
     json_add(item, "personal", json_object_new_boolean(pg_get_bool(rows, row, PERSONAL)));
     json_add_string(item, whose, pg_get_text(rows, row, ROLE_OR_OWNER));
+    json_add(item, "told_types", keyset_json(rows, row, TOLD));
     json_add_time(item, "created_at", pg_get_int(rows, row, CREATED));
     return item;
 }
@@ -253,14 +255,40 @@ enum err workspace_create(struct request *request, struct response *response)
     return e ? e : answer(request, response, 201, pg_get_int(created, 0, 0));
 }
 
+/* As an array of PostgreSQL's; NULL: nothing is said of it. */
+static enum err read_told(struct request *request, const struct value *value, const char **ret_array)
+{
+    static const char *const TYPES[TOLD_MAX] = {"agent.executed", "agent.failed", "credit.consumed",
+                                                "integration.connected"};
+    const char *array = "";
+    for (size_t i = 0; value->present && i < json_object_array_length(value->json); i++) {
+        struct json_object *entry = json_object_array_get_idx(value->json, i);
+        const char *text = json_object_is_type(entry, json_type_string) ? json_object_get_string(entry) : "";
+        size_t k = 0;
+        while (k < TOLD_MAX && strcmp(TYPES[k], text) != 0) {
+            k++;
+        }
+        if (k == TOLD_MAX || (size_t)json_object_get_string_len(entry) != strlen(text)) {
+            return problem_field(
+                &request->problem, arena_printf(request->arena, "told_types[%zu]", i), "unknown",
+                "must be agent.executed, agent.failed, credit.consumed or integration.connected");
+        }
+        array = arena_printf(request->arena, "%s%s%s", array, i ? "," : "", text);
+    }
+    *ret_array = value->present ? arena_printf(request->arena, "{%s}", array) : NULL;
+    return ERR_OK;
+}
+
 enum err workspace_change(struct request *request, struct response *response)
 {
     static const struct field FIELDS[] = {
         {"name", FIELD_STRING, FIELD_ONE_LINE, 1, NAME_MAX_CHARACTERS, NULL},
         {"slug", FIELD_STRING, FIELD_NULLABLE, 2, SLUG_MAX, check_slug},
+        {"told_types", FIELD_ARRAY, 0, 0, TOLD_MAX, NULL},
     };
-    enum { NEW_NAME, NEW_SLUG, COUNT };
+    enum { NEW_NAME, NEW_SLUG, NEW_TOLD, COUNT };
     struct value values[COUNT];
+    const char *told = NULL;
     struct pg_params params = {0};
     JSON_AUTO body = NULL;
     PG_RESULT_AUTO changed = NULL;
@@ -273,13 +301,18 @@ enum err workspace_change(struct request *request, struct response *response)
     if (e) {
         return e;
     }
-    if (!values[NEW_NAME].present && !values[NEW_SLUG].present) {
-        return problem_say(&request->problem, ERR_INVALID, "Give at least one of name and slug.");
+    e = read_told(request, &values[NEW_TOLD], &told);
+    if (e) {
+        return e;
+    }
+    if (!values[NEW_NAME].present && !values[NEW_SLUG].present && !told) {
+        return problem_say(&request->problem, ERR_INVALID, "Give at least one of name, slug and told_types.");
     }
     pg_int(&params, request->principal.workspace_id);
     pg_text(&params, values[NEW_NAME].text);
     pg_text(&params, values[NEW_SLUG].present ? "t" : "f");
     pg_text(&params, values[NEW_SLUG].text);
+    pg_text(&params, told);
     e = audit_carry_out(request, &change, &changed);
     if (e == ERR_CONFLICT) {
         return taken(request);

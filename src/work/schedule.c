@@ -25,7 +25,7 @@ static const struct pg_statement DUE = {
 static const struct pg_statement NEXT = {
     "schedule_next",
     "UPDATE schedules SET next_at = make_timestamp($2::int, $3::int, $4::int, $5::int, $6::int, 0) AT TIME ZONE timezone, "
-    "last_at = CASE WHEN $7::bigint > 0 THEN now() ELSE least(last_at, now()) END, "
+    "last_at = CASE WHEN $7::bigint > 0 THEN now() WHEN last_at > now() THEN now() ELSE last_at END, "
     "last_job_id = CASE WHEN $7::bigint > 0 THEN $7::bigint ELSE last_job_id END WHERE name = $1"};
 static const struct pg_statement NEVER = {"schedule_never",
                                           "UPDATE schedules SET next_at = 'infinity' WHERE name = $1"};

@@ -306,6 +306,24 @@ def test_ingest_looks_ids_up(plans, count, known, mode):
         plans.run("ROLLBACK")
 
 
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize("kind", ["cost", "agent.executed"])
+def test_ingest_goes_through_a_batch_but_once(plans, kind, mode):
+    """Whatever is done with its rows: no part of the statement goes through them all for each of them."""
+    count = 2000
+    columns = batch(count, 0)
+    columns[2] = array([kind] * count)
+    plans.run("BEGIN")
+    try:
+        plans.run(f"UPDATE workspaces SET told_types = '{{agent.executed}}' WHERE id = {W}")
+        for plan in plans.of("ingest", columns, mode):
+            for node in nodes(plan):
+                read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Join Filter", 0)) * node["Actual Loops"]
+                assert read <= 20 * count, node  # not its square
+    finally:
+        plans.run("ROLLBACK")
+
+
 def test_settling_looks_neighbours_up(plans):
     """Only what waits is read as it lies there."""
     plans.run("BEGIN")

@@ -176,6 +176,31 @@ def test_what_is_told(stack):
     assert stack.postgres.value("SELECT count(*) FROM event_outbox WHERE workspace_id = %s OR subject = %s", space.id, subject) == before
 
 
+def test_usage_events_are_told_where_it_is_wanted(stack, user):
+    """In the statement that records them: once for each, however often it is sent, and none of other types or workspaces."""
+    space, plain = Workspace(user), Workspace(user)
+    event = {"type": "agent.executed", "value": 1.5, "user_id": "ünï", "metadata": {"a": [1]}, "id": "one", "timestamp": "2026-01-02T03:04:05Z"}
+    record = lambda body, where: user.post("/analytics/events", body, headers=where.header)  # noqa: E731
+    assert record(event, space).status == 201
+    assert told(stack, workspace_id=space.id)[-1][0] == "workspace.created"
+    changed = user.request("PATCH", space.path, {"told_types": ["agent.executed", "credit.consumed"]})
+    assert changed.json()["told_types"] == ["agent.executed", "credit.consumed"] and user.get(plain.path).json()["told_types"] == []
+    events = [{**event, "id": f"e{n}", "type": kind} for n, kind in enumerate(("agent.executed", "agent.failed", "api_call", "credit.consumed", "agent.executed"))]
+    for _ in range(2):
+        assert record(events, space).status in (200, 201, 207)
+        assert record(events, plain).status in (200, 201, 207)
+    new = [row for row in told(stack, workspace_id=space.id) if "user_id" in row[2]]
+    assert [(kind, data["id"]) for kind, _, data, *_ in new] == [("agent.executed", "e0"), ("credit.consumed", "e3"), ("agent.executed", "e4")]
+    assert new[0][2] == {"id": "e0", "type": "agent.executed", "value": 1.5, "user_id": "ünï", "metadata": {"a": [1]},
+                         "timestamp": "2026-01-02T03:04:05.000000Z"}
+    assert {platform for *_, platform in new} == {False}
+    assert not [row for row in told(stack, workspace_id=plain.id) if "user_id" in row[2]]
+    assert user.request("PATCH", space.path, {"told_types": []}).json()["told_types"] == []
+    for wrong in (["api_call"], [1], ["agent.executed\u0000"], ['a,b']):
+        assert_invalid(user.request("PATCH", space.path, {"told_types": wrong}), **{"told_types[0]": "unknown"})
+    assert_problem(user.request("PATCH", space.path, {}), 422)
+
+
 def test_administrators_are_in_the_platforms_workspace(stack):
     admin, another, nobody = stack.new_user(), stack.new_user(), stack.new_user()
     assert stack.ctl("user", "role", another.email, "admin").returncode == 0  # there must always be one

@@ -28,7 +28,7 @@ EVENT = {"type": "x", "value": 1, "user_id": "u"}
 def test_the_personal_one_is_always_there(user):
     items = user.get("/workspaces").json()["items"]
     assert len(items) == 1
-    assert set(items[0]) == {"id", "slug", "name", "personal", "role", "created_at"}
+    assert set(items[0]) == {"id", "slug", "name", "personal", "role", "told_types", "created_at"}
     assert (items[0]["personal"], items[0]["role"], items[0]["slug"]) == (True, "owner", None)
     assert items[0]["id"] == user.workspace
     assert user.get(f"/workspaces/{user.workspace}").json() == items[0]

@@ -201,6 +201,16 @@ void trace_end(enum trace_kind kind, const char *name, int64_t began_us, bool fa
     put(&span);
 }
 
+/* A span that ends now and is `place` itself. */
+static void set_place(struct span *span, const struct trace_place *place, int64_t duration_us)
+{
+    span->end_us = clock_now_us();
+    span->begin_us = span->end_us - duration_us;
+    snprintf(span->trace_id, sizeof(span->trace_id), "%s", place->trace_id);
+    snprintf(span->span_id, sizeof(span->span_id), "%s", place->span_id);
+    snprintf(span->parent_id, sizeof(span->parent_id), "%s", place->parent_id);
+}
+
 void trace_end_request(const struct trace_request *request)
 {
     if (!current || !current->sampled || !tracing.endpoint) {
@@ -211,11 +221,7 @@ void trace_end_request(const struct trace_request *request)
                         .route = request->route,
                         .status = request->status,
                         .workspace_id = request->workspace_id};
-    span.end_us = clock_now_us();
-    span.begin_us = span.end_us - request->duration_us;
-    snprintf(span.trace_id, sizeof(span.trace_id), "%s", current->trace_id);
-    snprintf(span.span_id, sizeof(span.span_id), "%s", current->span_id);
-    snprintf(span.parent_id, sizeof(span.parent_id), "%s", current->parent_id);
+    set_place(&span, current, request->duration_us);
     snprintf(span.method, sizeof(span.method), "%s", request->method);
     snprintf(span.request_id, sizeof(span.request_id), "%s", request->request_id);
     snprintf(span.name, sizeof(span.name), "%s%s%s", span.method, request->route ? " " : "",
@@ -233,11 +239,7 @@ void trace_end_job(const struct trace_job *job)
                         .job_type = job->type,
                         .job_id = job->id,
                         .job_attempts = job->attempts};
-    span.end_us = clock_now_us();
-    span.begin_us = span.end_us - (clock_monotonic_us() - job->began_us);
-    snprintf(span.trace_id, sizeof(span.trace_id), "%s", current->trace_id);
-    snprintf(span.span_id, sizeof(span.span_id), "%s", current->span_id);
-    snprintf(span.parent_id, sizeof(span.parent_id), "%s", current->parent_id);
+    set_place(&span, current, clock_monotonic_us() - job->began_us);
     snprintf(span.name, sizeof(span.name), "process %s", job->type);
     put(&span);
 }
@@ -251,11 +253,7 @@ void trace_end_call(const struct trace_place *place, const struct trace_call *ca
                         .failed = call->failed,
                         .status = call->status,
                         .call_attempts = call->attempts};
-    span.end_us = clock_now_us();
-    span.begin_us = span.end_us - (clock_monotonic_us() - call->began_us);
-    snprintf(span.trace_id, sizeof(span.trace_id), "%s", place->trace_id);
-    snprintf(span.span_id, sizeof(span.span_id), "%s", place->span_id);
-    snprintf(span.parent_id, sizeof(span.parent_id), "%s", place->parent_id);
+    set_place(&span, place, clock_monotonic_us() - call->began_us);
     snprintf(span.webhook_id, sizeof(span.webhook_id), "%s", call->webhook_id);
     snprintf(span.name, sizeof(span.name), "POST");
     put(&span);

@@ -11,18 +11,6 @@
 #include "ctl/print.h"
 #include "identity/apikey.h"
 
-/* "events:write,analytics:read" */
-static struct json_object *read_scopes(const char *text)
-{
-    struct json_object *scopes = json_object_new_array();
-    while (*text) {
-        size_t length = strcspn(text, ",");
-        json_object_array_add(scopes, json_object_new_string_len(text, (int)length));
-        text += length + (text[length] == ',');
-    }
-    return scopes;
-}
-
 static int add(struct ctl *ctl, int argc, char **argv)
 {
     enum { EXPIRES, PER_SECOND, SCOPES, COUNT };
@@ -46,7 +34,7 @@ static int add(struct ctl *ctl, int argc, char **argv)
         return CTL_FAILED;
     }
     json_add_string(body, "name", argv[first + 1]);
-    json_add(body, "scopes", read_scopes(texts[SCOPES] ? texts[SCOPES] : "events:write"));
+    json_add(body, "scopes", ctl_read_list(texts[SCOPES] ? texts[SCOPES] : "events:write"));
     if (texts[EXPIRES]) {
         json_add_string(body, "expires_at", texts[EXPIRES]);
     }

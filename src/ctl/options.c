@@ -2,6 +2,7 @@
 #include "ctl/options.h"
 
 #include <stddef.h>
+#include <string.h>
 
 int ctl_read_options(int argc, char **argv, const struct option *options, const char **ret_texts)
 {
@@ -17,4 +18,15 @@ int ctl_read_options(int argc, char **argv, const struct option *options, const 
         ret_texts[found] = optarg ? optarg : "";
     }
     return optind;
+}
+
+struct json_object *ctl_read_list(const char *text)
+{
+    struct json_object *list = json_object_new_array();
+    while (*text) {
+        size_t length = strcspn(text, ",");
+        json_object_array_add(list, json_object_new_string_len(text, (int)length));
+        text += length + (text[length] == ',');
+    }
+    return list;
 }

@@ -13,18 +13,6 @@
 
 enum { URL_SIZE = 2048 };
 
-/* "user.created,user.deleted" */
-static struct json_object *read_types(const char *text)
-{
-    struct json_object *types = json_object_new_array();
-    while (*text) {
-        size_t length = strcspn(text, ",");
-        json_object_array_add(types, json_object_new_string_len(text, (int)length));
-        text += length + (text[length] == ',');
-    }
-    return types;
-}
-
 /* Secrets are sealed with the master secret. */
 static int load_secret(struct ctl *ctl)
 {
@@ -74,7 +62,7 @@ static int add(struct ctl *ctl, int argc, char **argv)
         url = line;
     }
     json_add_string(body, "url", url);
-    json_add(body, "event_types", read_types(texts[TYPES] ? texts[TYPES] : "*"));
+    json_add(body, "event_types", ctl_read_list(texts[TYPES] ? texts[TYPES] : "*"));
     if (texts[DESCRIPTION]) {
         json_add_string(body, "description", texts[DESCRIPTION]);
     }

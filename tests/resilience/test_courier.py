@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events on their way to webhooks: a database and tallygate-jobd of the test's own, and receivers that do what receivers do."""
+import contextlib
 import json
 import re
 import signal
@@ -10,6 +11,7 @@ import uuid
 
 import pytest
 
+from env.collector import Collector, attributes
 from env.database import new_database
 from env.jobd import Jobd
 from env.receiver import Receiver, verify
@@ -136,6 +138,29 @@ def test_cloudevents(world, receiver):
     # What it is told to belongs to the trace of what caused it.
     assert event["traceparent"] == trace
     assert taken.headers["traceparent"].split("-")[1] == trace.split("-")[1] and taken.headers["traceparent"] != trace
+
+
+def test_a_call_is_a_span_below_what_caused_it(database, jobd, receiver):
+    with contextlib.closing(Collector()) as collector:
+        collector.close = collector.server_close
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        world = World(database, jobd(trace_endpoint=collector.url, trace_follow_clients="yes"))
+        webhook = world.add(receiver.url())
+        receiver.answers["/hook"] = [503]
+        world.jobd.start()
+        trace, cause = uuid.uuid4().hex, "00f067aa0ba902b7"
+        world.tell(trace=f"00-{trace}-{cause}-01")
+        wait_for(lambda: any(one["history"] for one in world.deliveries(webhook)), what="the first attempt")
+        world.hurry()
+        world.wait_until_told()
+        spans = wait_for(lambda: (lambda found: len(found) == 2 and found)(collector.of(trace)), 20, "the spans")
+        for span, taken, status, resends in zip(sorted(spans, key=lambda one: one["startTimeUnixNano"]), receiver.at(), ("503", "200"), ("0", "1")):
+            assert (span["kind"], span["name"], span["parentSpanId"]) == (3, "POST", cause)
+            assert taken.headers["traceparent"] == f"00-{trace}-{span['spanId']}-01"
+            told = attributes(span)
+            assert (told["http.request.method"], told["http.response.status_code"], told["http.request.resend_count"]) == ("POST", status, resends)
+            assert told["tallygate.webhook_id"] == webhook["id"]
+        collector.shutdown()
 
 
 def test_only_what_was_asked_for_of_the_own_workspace(world, receiver):

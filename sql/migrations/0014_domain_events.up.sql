@@ -45,6 +45,7 @@ INSERT INTO event_relay DEFAULT VALUES;
 CREATE TABLE event_stream (
     only_one  boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     sent_no   bigint NOT NULL DEFAULT 0,
+    run_id    text NOT NULL DEFAULT '', -- of the Redis that has it
     looked_at timestamptz NOT NULL DEFAULT '-infinity',
     reached   boolean NOT NULL DEFAULT true -- it was there then
 );

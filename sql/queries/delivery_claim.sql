@@ -16,19 +16,19 @@ WITH RECURSIVE ready AS ( -- the webhooks that have deliveries, one after the ot
            CASE WHEN w.slow OR w.failing_since IS NOT NULL THEN 1 ELSE $2::bigint END - coalesce(u.n, 0) AS room
     FROM ready r JOIN webhooks w ON w.id = r.webhook_id AND w.state = 'enabled' LEFT JOIN under_way u ON u.id = w.id
 ), due AS MATERIALIZED (
-    SELECT found.*, o.slow,
-           row_number() OVER (PARTITION BY o.workspace_id ORDER BY found.next_at, found.id) AS nth_of_workspace,
-           row_number() OVER (PARTITION BY o.slow ORDER BY found.next_at, found.id) AS nth_of_kind
+    SELECT found.*, o.slow, row_number() OVER (PARTITION BY o.workspace_id ORDER BY o.slow, found.next_at, found.id) AS nth
     FROM open o CROSS JOIN LATERAL (
         SELECT d.workspace_id, d.webhook_id, d.id, d.next_at FROM deliveries d
         WHERE d.webhook_id = o.id AND NOT d.blocked AND d.next_at <= now()
         ORDER BY d.next_at, d.id
         LIMIT greatest(o.room, 0)
     ) AS found
+), fitting AS MATERIALIZED ( -- among those of their workspace; only these take turns with others
+    SELECT due.*, row_number() OVER (PARTITION BY slow ORDER BY next_at, id) AS nth_of_kind FROM due
+    WHERE nth + coalesce((SELECT sum(n) FROM under_way u WHERE u.workspace_id = due.workspace_id), 0) <= $7::bigint
 ), chosen AS MATERIALIZED (
-    SELECT due.* FROM due
-    WHERE nth_of_workspace + coalesce((SELECT sum(n) FROM under_way u WHERE u.workspace_id = due.workspace_id), 0) <= $7::bigint
-      AND (NOT slow OR nth_of_kind + coalesce((SELECT sum(n) FROM under_way u WHERE u.slow), 0) <= $8::bigint)
+    SELECT fitting.* FROM fitting
+    WHERE NOT slow OR nth_of_kind + coalesce((SELECT sum(n) FROM under_way u WHERE u.slow), 0) <= $8::bigint
     ORDER BY next_at, id
     LIMIT $1::bigint
 ), begun AS (

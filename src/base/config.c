@@ -136,6 +136,8 @@ static const struct setting SETTINGS[] = {
      "how long a transaction waits for company while others are about, in milliseconds"},
     {"ingest_wait_ms", TYPE_INT, AT(ingest_wait_ms), "5000", 100, 60000, NULL,
      "how long recording waits for the database before it answers 503, in milliseconds"},
+    {"events_stream", TYPE_TEXT, AT(events_stream), "tallygate:events", 0, 200, NULL,
+     "key in Redis of the stream of domain events; empty: none"},
     {"events_partition", TYPE_SPAN, AT(events_partition), "month", 0, 0, NULL,
      "month or day: how much time one partition of the events holds; day for many millions a day"},
     {"events_keep_days", TYPE_INT, AT(events_keep_days), "0", 0, 36500, NULL,

@@ -80,6 +80,7 @@ struct config {
     int64_t keys_rotate_days; /* 0: never */
     char *webhook_allow;      /* networks, separated by white space, as the next */
     char *webhook_deny;
+    char *events_stream; /* "": none */
     int64_t webhook_keep_days;
     char *trace_endpoint;         /* "": tracing is off */
     int64_t trace_sample;         /* of a million */

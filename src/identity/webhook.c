@@ -10,6 +10,7 @@
 #include "http/validate.h"
 #include "identity/audit.h"
 #include "identity/domain_event.h"
+#include "work/delivery.h"
 #include "work/webhook_secret.h"
 
 enum { URL_MAX = 2000, PATTERN_MAX = 50, PATTERNS_MAX = 50, DESCRIPTION_MAX = 200 };
@@ -308,6 +309,20 @@ enum err webhook_change(struct request *request, struct response *response)
     return e;
 }
 
+struct deleting {
+    struct request *request;
+    const struct audit_change *change;
+    PGresult **ret_deleted;
+};
+
+/* With all that waits for it: not while somebody else makes or ends deliveries. */
+static enum err delete_all(struct pg *pg, void *argument)
+{
+    const struct deleting *deleting = argument;
+    enum err e = delivery_lock(pg);
+    return e ? e : audit_run(pg, deleting->request, deleting->change, deleting->ret_deleted);
+}
+
 enum err webhook_delete(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
@@ -317,8 +332,9 @@ enum err webhook_delete(struct request *request, struct response *response)
                                         .action = "webhook.deleted",
                                         .kind = "webhook",
                                         .detail_column = 1};
+    struct deleting deleting = {request, &change, &deleted};
     enum err e = one_params(request, &params);
-    e = e ? e : audit_carry_out(request, &change, &deleted);
+    e = e ? e : pg_transaction(request->services->pg, delete_all, &deleting);
     if (!e && PQntuples(deleted) == 0) {
         return no_such_webhook(request);
     }

@@ -33,9 +33,9 @@ static const struct pg_statement CREATE = {
     "SELECT id, jsonb_build_object('name', name, 'slug', slug) FROM space"};
 static const struct pg_statement CHANGE = {
     "workspace_change",
-    "WITH before AS (SELECT id, name, slug FROM workspaces WHERE id = $1), "
+    "WITH before AS (SELECT id, name, slug, told_types FROM workspaces WHERE id = $1), "
     "changed AS (UPDATE workspaces SET name = coalesce($2, name), slug = CASE WHEN $3::boolean THEN $4 ELSE slug END, "
-    "told_types = coalesce($5::text[], told_types) WHERE id = $1 AND closed_at IS NULL RETURNING id, name, slug) "
+    "told_types = coalesce($5::text[], told_types) WHERE id = $1 AND closed_at IS NULL RETURNING id, name, slug, told_types) "
     "SELECT c.id, jsonb_build_object('before', to_jsonb(b) - 'id', 'after', to_jsonb(c) - 'id') FROM changed c JOIN before b USING (id)"};
 /* The slug is free again at once; memberships end, and with them the keys. */
 static const struct pg_statement DELETE = {

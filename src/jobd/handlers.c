@@ -63,7 +63,10 @@ static enum err make_partitions(struct job *job)
         e = pg_query(job->pg, &KEEP, &params, NULL);
         e = e == ERR_UNAVAILABLE ? ERR_OK : e; /* a backup reads it; there is tomorrow's, and the next hour */
     }
-    return e ? e : delivery_tidy(job->pg, job->config->webhook_keep_days);
+    for (bool more = true; !e && more && !job_should_stop(job);) {
+        e = delivery_expire(job->pg, job->config->webhook_keep_days, &more);
+    }
+    return e;
 }
 
 struct counting {
@@ -129,11 +132,11 @@ static enum err relay_events(struct job *job)
 static enum err stream_events(struct job *job)
 {
     struct redis *redis = redis_new(job->config->redis_url, STREAM_TIMEOUT_MS);
-    bool more = redis_configured(redis);
+    bool more = redis_configured(redis) && *job->config->events_stream;
     enum err e = ERR_OK;
     while (!e && more && !job_should_stop(job)) {
         more = false;
-        e = stream_run(job->pg, redis, &more);
+        e = stream_run(job->pg, redis, job->config->events_stream, &more);
     }
     redis_free(redis);
     return e;

@@ -77,7 +77,7 @@ static void tick(struct pg *pg, void *argument)
         (void)schedule_run(pg);
         look_for(pg, "events.relay", relay_is_due);
         look_for(pg, "webhooks.deliver", delivery_is_due);
-        if (*jobd->config->redis_url) {
+        if (*jobd->config->redis_url && *jobd->config->events_stream) {
             look_for(pg, "events.stream", stream_is_due);
         }
         if (*jobd->config->smtp_url) {

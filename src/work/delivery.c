@@ -35,15 +35,16 @@ static const struct pg_statement GIVE_UP = {
     "WHERE w.state = 'disabled' LIMIT $1::bigint) AS g "
     "WHERE d.workspace_id = g.workspace_id AND d.webhook_id = g.webhook_id AND d.id = g.id RETURNING d.*) " END(
         "the webhook is disabled")};
+/* The first ones first; what these blocked goes on. */
 static const struct pg_statement EXPIRE = {
     "delivery_expire",
-    "WITH ended AS (DELETE FROM deliveries WHERE created_at < now() - $1::bigint * interval '1 day' AND next_at <= now() RETURNING *) " END(
+    "WITH old AS MATERIALIZED (SELECT workspace_id, webhook_id, id FROM deliveries WHERE created_at < now() - $1::bigint * interval '1 day' "
+    "AND next_at <= now() ORDER BY id LIMIT $2::bigint), "
+    "ended AS (DELETE FROM deliveries d USING old o WHERE d.workspace_id = o.workspace_id AND d.webhook_id = o.webhook_id AND d.id = o.id "
+    "RETURNING d.*), next AS (UPDATE deliveries d SET blocked = false FROM (SELECT e.workspace_id, e.webhook_id, (SELECT min(n.id) FROM deliveries n "
+    "WHERE n.webhook_id = e.webhook_id AND n.subject = e.subject AND n.id > e.id) AS id FROM (SELECT workspace_id, webhook_id, subject, max(id) AS id "
+    "FROM ended GROUP BY 1, 2, 3) AS e) AS n WHERE d.workspace_id = n.workspace_id AND d.webhook_id = n.webhook_id AND d.id = n.id AND d.blocked) " END(
         "it waited for too long")};
-static const struct pg_statement FREE = {
-    "delivery_free",
-    "UPDATE deliveries d SET blocked = false FROM (SELECT DISTINCT ON (webhook_id, subject) workspace_id, webhook_id, id, blocked "
-    "FROM deliveries ORDER BY webhook_id, subject, id) AS h "
-    "WHERE h.blocked AND d.workspace_id = h.workspace_id AND d.webhook_id = h.webhook_id AND d.id = h.id"};
 
 enum { WORKSPACE, ID, ATTEMPTS, WEBHOOK, EVENT, URL, SECRET, OLD_SECRET, FORMAT, BODY, TRACE, REVISION };
 enum { DISABLED_WORKSPACE, DISABLED_ID, DISABLED_HOST, DISABLED_USER, DISABLED_REASON };
@@ -124,18 +125,32 @@ enum err delivery_give_up(struct pg *pg, bool *ret_more)
     return e;
 }
 
-static enum err tidy(struct pg *pg, void *argument)
+struct expiring {
+    int64_t keep_days;
+    int64_t count;
+};
+
+static enum err expire(struct pg *pg, void *argument)
 {
+    struct expiring *expiring = argument;
     struct pg_params params = {0};
-    pg_int(&params, *(int64_t *)argument);
+    PG_RESULT_AUTO rows = NULL;
+    pg_int(&params, expiring->keep_days);
+    pg_int(&params, GIVE_UP_MOST);
     enum err e = delivery_lock(pg);
-    e = e ? e : pg_query(pg, &EXPIRE, &params, NULL);
-    return e ? e : pg_query(pg, &FREE, NULL, NULL);
+    e = e ? e : pg_query(pg, &EXPIRE, &params, &rows);
+    expiring->count = e ? 0 : PQntuples(rows);
+    return e;
 }
 
-enum err delivery_tidy(struct pg *pg, int64_t keep_days)
+enum err delivery_expire(struct pg *pg, int64_t keep_days, bool *ret_more)
 {
-    return pg_transaction(pg, tidy, &keep_days);
+    struct expiring expiring = {.keep_days = keep_days};
+    enum err e = pg_transaction(pg, expire, &expiring);
+    if (!e) {
+        *ret_more = expiring.count == GIVE_UP_MOST;
+    }
+    return e;
 }
 
 struct turning {

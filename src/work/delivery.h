@@ -98,9 +98,8 @@ enum err deliveries_turn(struct deliveries *deliveries, struct pg *pg, const str
 enum err delivery_is_due(struct pg *pg, bool *ret_due);
 /* Give up some of those to webhooks that are disabled; *ret_more: there may be others. */
 enum err delivery_give_up(struct pg *pg, bool *ret_more);
-/* Hourly: give up what waits for longer than its events are kept, and let go on what is blocked by nothing.
- */
-enum err delivery_tidy(struct pg *pg, int64_t keep_days);
+/* Give up some of what waits for longer than its events are kept; *ret_more: there may be others. */
+enum err delivery_expire(struct pg *pg, int64_t keep_days, bool *ret_more);
 /* Held to the end of the transaction by whoever makes deliveries or ends them, so that none stays blocked by
  * one that just ended. */
 enum err delivery_lock(struct pg *pg);

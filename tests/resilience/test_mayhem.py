@@ -123,6 +123,8 @@ def test_kill_9_at_random(make_stack, tmp_path):
         database.query("CREATE TABLE mayhem (told bigint PRIMARY KEY)")
         mayhem = Mayhem(stack, database, tmp_path, receiver)
         try:
+            # A group that nobody has seen yet is its reader's own matter.
+            wait_for(lambda: database.value("SELECT count(*) FROM event_stream_groups") == 1, 30, "the group to be known")
             until = time.monotonic() + SECONDS
             while time.monotonic() < until:
                 next_at = time.monotonic() + mayhem.source.uniform(0.5, 4)

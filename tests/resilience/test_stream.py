@@ -176,3 +176,50 @@ def test_nothing_is_lost_whoever_is_killed(world):
     world.wait_until_sent()
     wait_for(lambda: seen.extend(world.read("reader")) or len(set(seen)) == world.told, 30, "all")
     assert list(dict.fromkeys(seen)) == list(range(1, world.told + 1))
+
+
+def test_a_database_of_earlier_goes_on_behind_the_stream(world):
+    """As after a restore: the stream has numbers that are to come, and what is told now gets others."""
+    world.start()
+    world.tell(30)
+    world.wait_until_sent()
+    world.redis.client().xgroup_create(KEY, "reader", "0")
+    assert world.read("reader") == list(range(1, 31))
+    wait_for(lambda: world.confirmed("reader") == 30, 30, "it to be noted")
+    world.database.query("DELETE FROM domain_events WHERE no > 20")
+    world.database.query("UPDATE event_relay SET last_no = 20")
+    world.database.query("UPDATE event_stream SET sent_no = 20")
+    world.tell(5)
+    wait_for(lambda: len(world.entries()) == 35, 30, "them")
+    assert world.read("reader") == list(range(31, 36)) and [number for number, _ in world.entries()][-5:] == list(range(31, 36))
+
+
+def test_a_redis_of_earlier_has_its_groups_again(world):
+    """It has all events, but not the group that was made last."""
+    world.start()
+    world.tell(20)
+    world.wait_until_sent()
+    client = world.redis.client()
+    client.xgroup_create(KEY, "reader", "0")
+    assert world.read("reader", 15) == list(range(1, 16))
+    wait_for(lambda: world.confirmed("reader") == 15, 30, "it to be noted")
+    entries = client.xrange(KEY)
+    world.redis.stop()
+    world.redis.start()
+    pipeline = world.redis.client().pipeline(transaction=True)
+    for id, fields in entries:
+        pipeline.xadd(KEY, fields, id=id)
+    pipeline.execute()
+    wait_for(lambda: world.redis.client().xinfo_groups(KEY), 30, "the group")
+    assert world.read("reader")[-5:] == list(range(16, 21)) and world.confirmed("reader") is not None
+
+
+def test_names_that_are_none_stop_nobody(world):
+    client = world.redis.client()
+    for name in (b"\xff", b"x" * 300, b"fine"):
+        client.xgroup_create(KEY, name, "0", mkstream=True)
+    world.start()
+    world.tell(20)
+    world.wait_until_sent()
+    wait_for(lambda: world.confirmed("fine") == 0, 30, "the one that can be kept")
+    assert world.database.value("SELECT count(*) FROM event_stream_groups") == 1 and len(world.entries()) == 20

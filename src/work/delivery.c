@@ -195,8 +195,7 @@ static enum err tell(struct pg *pg, const struct turning *turning)
         }
         pg_array_param(&params, arrays[i]);
     }
-    enum err e = delivery_lock(pg);
-    e = e ? e : pg_query(pg, &TELL, &params, &rows);
+    enum err e = pg_query(pg, &TELL, &params, &rows);
     for (int row = 0; !e && row < PQntuples(rows); row++) {
         const struct delivery_disabled disabled = {.workspace_id = pg_get_int(rows, row, DISABLED_WORKSPACE),
                                                    .webhook_id = pg_get_text(rows, row, DISABLED_ID),
@@ -259,7 +258,8 @@ static enum err begin(struct pg *pg, struct turning *turning)
 static enum err run_turn(struct pg *pg, void *argument)
 {
     struct turning *turning = argument;
-    enum err e = turning->turn->ends_count ? tell(pg, turning) : ERR_OK;
+    enum err e = delivery_lock(pg);
+    e = e || !turning->turn->ends_count ? e : tell(pg, turning);
     return e || !turning->turn->most ? e : begin(pg, turning);
 }
 

@@ -100,8 +100,8 @@ enum err delivery_is_due(struct pg *pg, bool *ret_due);
 enum err delivery_give_up(struct pg *pg, bool *ret_more);
 /* Give up some of what waits for longer than its events are kept; *ret_more: there may be others. */
 enum err delivery_expire(struct pg *pg, int64_t keep_days, bool *ret_more);
-/* Held to the end of the transaction by whoever makes deliveries or ends them, so that none stays blocked by
- * one that just ended. */
+/* Held to the end of the transaction by whoever makes deliveries, begins attempts or ends them, so that none
+ * stays blocked by one that just ended, and nobody waits in a ring. */
 enum err delivery_lock(struct pg *pg);
 
 #endif

@@ -87,7 +87,7 @@ class World:
 
     def hurry(self):
         """What waits for another attempt is due now."""
-        self.database.query("UPDATE deliveries SET next_at = now() WHERE next_at > now()")
+        self.database.query("SELECT pg_advisory_xact_lock(hashtext('deliveries')); UPDATE deliveries SET next_at = now() WHERE next_at > now()")
 
     def waiting(self):
         return self.database.value("SELECT (SELECT count(*) FROM deliveries) + (SELECT count(*) FROM event_outbox)")

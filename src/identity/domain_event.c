@@ -7,11 +7,10 @@
 #include "base/mem.h"
 #include "identity/audit.h"
 
-const char *const DOMAIN_EVENT_TYPES[] = {
+static const char *const TYPES[] = {
     "agent.executed",        "agent.failed",      "apikey.created",    "apikey.revoked",   "credit.consumed",
     "integration.connected", "user.created",      "user.deleted",      "user.login",       "user.logout",
     "user.updated",          "workspace.created", "workspace.deleted", "workspace.updated"};
-const size_t DOMAIN_EVENT_TYPES_COUNT = ARRAY_SIZE(DOMAIN_EVENT_TYPES);
 
 /* Parameters of all: the event's id, its type, the id of the entry's subject, who did it or NULL, the entry's
  * detail, the request's id and its traceparent. Events of one subject get their numbers in the order in which
@@ -145,9 +144,8 @@ bool domain_event_pattern_known(const char *pattern)
     if (strcmp(pattern, "*") == 0) {
         return true;
     }
-    for (size_t i = 0; i < DOMAIN_EVENT_TYPES_COUNT; i++) {
-        if (noun ? strncmp(DOMAIN_EVENT_TYPES[i], pattern, noun) == 0
-                 : strcmp(DOMAIN_EVENT_TYPES[i], pattern) == 0) {
+    for (size_t i = 0; i < ARRAY_SIZE(TYPES); i++) {
+        if (noun ? strncmp(TYPES[i], pattern, noun) == 0 : strcmp(TYPES[i], pattern) == 0) {
             return true;
         }
     }

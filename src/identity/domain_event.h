@@ -25,9 +25,6 @@ enum err domain_event_tell(struct pg *pg, const struct request *request, const s
 enum err domain_event_test(struct pg *pg, const struct request *request, const char *webhook_id,
                            char ret_id[UUID_TEXT_SIZE]);
 
-/* All types of events, in the order of the alphabet. */
-extern const char *const DOMAIN_EVENT_TYPES[];
-extern const size_t DOMAIN_EVENT_TYPES_COUNT;
 /* Whether a webhook may ask for this: a type, all of a noun as in user.*, or *. */
 bool domain_event_pattern_known(const char *pattern);
 

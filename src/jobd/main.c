@@ -5,7 +5,6 @@
  * starts anew from the binary on disk, in the same process.
  */
 #include <curl/curl.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
@@ -21,6 +20,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -35,7 +35,13 @@
 #include "work/relay.h"
 #include "work/stream.h"
 
-enum { EXIT_USAGE = 2, WATCHDOG_EVERY_US = 5000000, SCHEMA_EVERY_MS = 1000, ARGUMENTS_MAX = 16 };
+enum {
+    EXIT_USAGE = 2,
+    WATCHDOG_EVERY_US = 5000000,
+    SCHEMA_EVERY_MS = 1000,
+    ARGUMENTS_MAX = 16,
+    CHECK_LIMIT_MS = 10000
+};
 
 struct jobd {
     const struct config *config;
@@ -141,7 +147,7 @@ static bool would_start(const struct signals *signals)
     const char *arguments[ARGUMENTS_MAX + 2];
     size_t count = 0;
     pid_t child;
-    int status = 0;
+    int status = -1; /* no exit */
     while (signals->argv[count] && count < ARGUMENTS_MAX) {
         arguments[count] = signals->argv[count];
         count++;
@@ -152,7 +158,13 @@ static bool would_start(const struct signals *signals)
         log_error("%s: cannot be started", signals->program);
         return false;
     }
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    int64_t until_us = clock_monotonic_us() + CHECK_LIMIT_MS * 1000;
+    const struct timespec pause = {.tv_nsec = 20 * 1000000L};
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        if (clock_monotonic_us() >= until_us) {
+            kill(child, SIGKILL);
+        }
+        nanosleep(&pause, NULL);
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

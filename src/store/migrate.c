@@ -163,6 +163,9 @@ static bool apply(struct pg *pg, struct step step, migrate_report *report, void 
     for (int i = 1; e && is_held_up(pg) && i < LOCK_ATTEMPTS; i++) {
         const struct timespec pause = {.tv_sec = 1};
         nanosleep(&pause, NULL);
+        if (pg_ready(pg) != ERR_OK || pg_generation(pg) != 1) {
+            return fail(ret_error, "the connection was lost, and the lock with it; start again");
+        }
         e = pg_transaction(pg, run_step, &step);
     }
     if (e && is_held_up(pg)) {

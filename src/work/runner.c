@@ -394,7 +394,10 @@ static bool turn(struct runner *runner, struct leading *leading)
 {
     size_t taken = 0;
     bool busy = false;
-    if (pg_ready(leading->pg) == ERR_OK && pg_generation(leading->pg) != leading->generation) {
+    pthread_mutex_unlock(&runner->lock); /* it may have to connect */
+    bool ready = pg_ready(leading->pg) == ERR_OK;
+    pthread_mutex_lock(&runner->lock);
+    if (ready && pg_generation(leading->pg) != leading->generation) {
         leading->generation = pg_generation(leading->pg);
         leading->unsure = true;
     }

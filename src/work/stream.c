@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 
-enum { BATCH = 40, GROUPS_MAX = 60, NAME_SIZE = 200, RUN_ID_SIZE = 64, FIRST_GROUP = 4 };
+enum { BATCH = 40, GROUPS_MAX = 60, NAME_SIZE = 200, RUN_ID_SIZE = 64 };
 
 static const struct pg_statement IS_DUE = {
     "stream_is_due",
@@ -68,16 +68,15 @@ static struct redis_script LOOK = {
 /* Cut off what is before a number: by itself, as it must go on also while nothing can be added. */
 static struct redis_script TRIM = {.text =
                                        "redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1] .. '-0') return {}"};
-/* The life of Redis and the last number that were seen, how many groups follow, each with the number to go on
- * after; and then entries: number, type, event. A Redis that was started anew or emptied since takes nothing,
- * as it would look as if it had all before. */
+/* The life of Redis and the last number that were seen (`none`: no stream was), how many groups follow, each
+ * with the number to go on after; and then entries: number, type, event. A Redis that was started anew or
+ * emptied since takes nothing, as it would look as if it had all before. */
 static struct redis_script ADD = {
-    .text = "local last, groups = '0', tonumber(ARGV[3]) "
+    .text = "local last, groups = 'none', tonumber(ARGV[3]) "
             "if redis.call('EXISTS', KEYS[1]) == 1 then "
             "  local s = redis.call('XINFO', 'STREAM', KEYS[1]) "
             "  for i = 1, #s, 2 do "
-            "    if s[i] == 'last-generated-id' then last = string.match(s[i + 1], '^(%d+)') end end "
-            "elseif groups == 0 and ARGV[2] ~= '0' then return {'other'} end "
+            "    if s[i] == 'last-generated-id' then last = string.match(s[i + 1], '^(%d+)') end end end "
             "if last ~= ARGV[2] or " RUN_ID " ~= ARGV[1] then return {'other'} end "
             "for i = 4, 3 + 2 * groups, 2 do "
             "  redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[i], ARGV[i + 1] .. '-1', 'MKSTREAM') end "
@@ -195,7 +194,7 @@ static enum err send(struct pg *pg, struct redis *redis, const char *key, const 
         log_warn("the stream %s is full: a group does not read", key);
     }
     texts[0] = seen->run_id;
-    texts[1] = arena_printf(arena, "%lld", (long long)seen->last);
+    texts[1] = seen->length < 0 ? "none" : arena_printf(arena, "%lld", (long long)seen->last);
     texts[2] = arena_printf(arena, "%d", groups ? PQntuples(groups) : 0);
     for (int row = 0; groups && row < PQntuples(groups); row++) {
         texts[count++] = pg_get_text(groups, row, 0);

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """/webhooks: who hears of what. How events get there is in tests/resilience/test_courier.py."""
+import concurrent.futures
+import contextlib
 import json
 import re
 import uuid
 
 import pytest
+import yaml
 
 from env.problems import assert_invalid, assert_problem
 from env.receiver import Receiver, verify
 from env.tokens import claims_of
-from env.wait import wait_for
+from env.wait import TOP, wait_for
 from env.workspaces import Workspace, make_key
 
 HOOK = {"url": "https://example.org/hook", "event_types": ["user.created"]}
@@ -199,6 +202,40 @@ def test_usage_events_are_told_where_it_is_wanted(stack, user):
     for wrong in (["api_call"], [1], ["agent.executed\u0000"], ['a,b']):
         assert_invalid(user.request("PATCH", space.path, {"told_types": wrong}), **{"told_types[0]": "unknown"})
     assert_problem(user.request("PATCH", space.path, {}), 422)
+
+
+def test_events_of_one_subject_are_numbered_as_they_commit(stack):
+    """Whoever tells of it holds it to the end: a logout cannot get an earlier number than a login that is known before."""
+    user = stack.new_user()
+    subject, locks = f"user:{user.id}", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.closing(stack.postgres.connect()) as holder, holder.cursor() as cursor:
+        holder.autocommit = False
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('event subject'), hashtext(%s))", (subject,))
+        answer = pool.submit(user.post, "/auth/logout")
+        wait_for(lambda: stack.postgres.value(locks) == 1, what="the logout to wait")
+        assert told(stack, subject=subject)[-1][0] != "user.logout"
+        holder.rollback()
+        assert answer.result().status == 204
+    assert told(stack, subject=subject)[-1][0] == "user.logout"
+
+
+def test_all_that_list_types_of_events_list_the_same():
+    """The program, the statement that records events, the schema and the API's description."""
+    def words(path, begin, end):
+        text = (TOP / path).read_text()
+        text = text[text.index(begin) + len(begin):]
+        return set(re.findall(r"[a-z]+\.[a-z]+", text[:text.index(end)]))
+    schemas = yaml.safe_load((TOP / "doc/openapi.yaml").read_text())["components"]["schemas"]
+    types = words("src/identity/domain_event.c", "TYPES[] = {", "};")
+    patterns = types | {f"{kind.partition('.')[0]}.*" for kind in types} | {"*"}
+    assert len(types) == 14 and set(schemas["EventPattern"]["enum"]) == patterns
+    usage = words("sql/queries/ingest.sql", "WHERE b.type IN (", ")")
+    assert usage == {kind for kind in types if kind.partition(".")[0] in ("agent", "credit", "integration")}
+    assert usage == set(schemas["ToldTypes"]["items"]["enum"]) == words("sql/migrations/0014_domain_events.up.sql", "told_types <@ '{", "}'")
+    assert usage == words("src/identity/workspace.c", "TYPES[TOLD_MAX] = {", "};")
+    told_by_entries = {kind for line in (TOP / "src/identity/domain_event.c").read_text().split("} TOLD[] = {")[1].split("};")[0].splitlines()
+                       for kind in re.findall(r'^    \{"[a-z_.]+", "([a-z.]+)"', line)}
+    assert told_by_entries == types - usage
 
 
 def test_administrators_are_in_the_platforms_workspace(stack):

@@ -66,11 +66,22 @@ WITH space AS MATERIALIZED (
     WHERE workspace_id = (SELECT id FROM space) AND (webhook_id, id) IN (
         SELECT o.webhook_id, o.id FROM deliveries_done o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
     RETURNING 1
+), runs AS (
+    DELETE FROM report_runs
+    WHERE workspace_id = (SELECT id FROM space) AND id IN (
+        SELECT o.id FROM report_runs o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
+), files AS (
+    DELETE FROM report_files
+    WHERE workspace_id = (SELECT id FROM space) AND (run_id, no) IN (
+        SELECT o.run_id, o.no FROM report_files o WHERE o.workspace_id = (SELECT id FROM space) LIMIT $1::bigint)
+    RETURNING 1
 ), erased AS (
     SELECT (SELECT count(*) FROM raw) + (SELECT count(*) FROM ids) + (SELECT count(*) FROM hours)
          + (SELECT count(*) FROM days) + (SELECT count(*) FROM actives) + (SELECT count(*) FROM births)
          + (SELECT count(*) FROM gaps) + (SELECT count(*) FROM totals_of_days) + (SELECT count(*) FROM late)
-         + (SELECT count(*) FROM told) + (SELECT count(*) FROM carried) + (SELECT count(*) FROM delivered) AS n
+         + (SELECT count(*) FROM told) + (SELECT count(*) FROM carried) + (SELECT count(*) FROM delivered)
+         + (SELECT count(*) FROM runs) + (SELECT count(*) FROM files) AS n
 ), counted AS (
     INSERT INTO totals AS t (name, shard, n) SELECT 'events', 0, -count(*) FROM raw HAVING count(*) > 0
     ON CONFLICT (name, shard) DO UPDATE SET n = t.n + excluded.n

@@ -82,6 +82,8 @@ struct config {
     char *webhook_deny;
     char *events_stream; /* "": none */
     int64_t webhook_keep_days;
+    int64_t reports_keep_days;
+    char *cache_dir;
     char *trace_endpoint;         /* "": tracing is off */
     int64_t trace_sample;         /* of a million */
     int64_t trace_follow_clients; /* 0 or 1 */

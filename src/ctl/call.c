@@ -74,12 +74,14 @@ int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **
     request.method = "GET";
     response.stream = call->stream ? &out.stream : NULL;
     request.query = call->query ? call->query : "";
-    if (call->id) {
-        request.params[request.params_count++] = (struct request_param){"id", call->id, strlen(call->id)};
-    }
-    if (call->delivery_id) {
-        request.params[request.params_count++] =
-            (struct request_param){"delivery_id", call->delivery_id, strlen(call->delivery_id)};
+    const struct {
+        const char *name, *text;
+    } given[] = {{"id", call->id}, {"delivery_id", call->delivery_id}, {"run_id", call->run_id}};
+    for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
+        if (given[i].text) {
+            request.params[request.params_count++] =
+                (struct request_param){given[i].name, given[i].text, strlen(given[i].text)};
+        }
     }
     if (call->body) {
         request.body = json_text(call->body, &request.body_length);

@@ -17,6 +17,7 @@ struct ctl_call {
     route_handler *handler;
     const char *id;           /* the parameter {id} of the path; NULL: it has none */
     const char *delivery_id;  /* the same of {delivery_id} */
+    const char *run_id;       /* and of {run_id} */
     const char *query;        /* the query string; NULL: none */
     struct json_object *body; /* NULL: none */
     int64_t user_id;          /* for a route about oneself, whose account; else 0 */

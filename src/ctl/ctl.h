@@ -45,6 +45,7 @@ int ctl_mail(struct ctl *ctl, int argc, char **argv);
 int ctl_metrics(struct ctl *ctl, int argc, char **argv);
 int ctl_migrate(struct ctl *ctl, int argc, char **argv);
 int ctl_partition(struct ctl *ctl, int argc, char **argv);
+int ctl_report(struct ctl *ctl, int argc, char **argv);
 int ctl_restore(struct ctl *ctl, int argc, char **argv);
 int ctl_service(struct ctl *ctl, int argc, char **argv);
 int ctl_setup(struct ctl *ctl, int argc, char **argv);

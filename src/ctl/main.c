@@ -37,6 +37,10 @@ static const struct ctl_command COMMANDS[] = {
      ctl_migrate},
     {"partition", "keep [--strays] | list",
      "partitions of the events: make what is needed, archive and drop what is past", ctl_partition},
+    {"report",
+     "add WORKSPACE NAME | delete WORKSPACE ID | download WORKSPACE ID RUN | list WORKSPACE | run WORKSPACE ID | runs WORKSPACE ID | "
+     "show WORKSPACE ID | status WORKSPACE ID RUN",
+     "figures of a workspace as a file", ctl_report},
     {"restore", "BACKUP | --finish",
      "bring a backup into an empty database, and compare it; or finish what other means restored",
      ctl_restore},

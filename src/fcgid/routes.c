@@ -7,13 +7,13 @@
 #include "fcgid/routes.h"
 
 #include "analytics/cost.h"
+#include "analytics/daily.h"
 #include "analytics/event.h"
 #include "analytics/export.h"
 #include "analytics/intake.h"
 #include "analytics/listing.h"
 #include "analytics/metric.h"
 #include "analytics/query.h"
-#include "analytics/report.h"
 #include "analytics/series.h"
 #include "analytics/summary.h"
 #include "base/mem.h"
@@ -35,6 +35,8 @@
 #include "identity/webhook.h"
 #include "identity/webhook_delivery.h"
 #include "identity/workspace.h"
+#include "report/report.h"
+#include "report/report_run.h"
 
 enum { FORM_MAX = 16 * 1024 };
 
@@ -123,7 +125,7 @@ const struct route ROUTES[] = {
     {"GET",    "/analytics/query",                MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        query_run},
     {"GET",    "/analytics/usage/{user_id:text}", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        metric_usage},
     {"GET",    "/analytics/costs",                MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        cost_list},
-    {"GET",    "/analytics/reports/daily",        MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        report_daily},
+    {"GET",    "/analytics/reports/daily",        MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        daily_show},
     {"GET",    "/analytics/events/date-range",    MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        listing_of_all},
     {"GET",    "/analytics/users/{user_id:text}/events", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_ETAG,        listing_of_user},
     {"GET",    "/analytics/export",               MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    export_events},
@@ -138,6 +140,16 @@ const struct route ROUTES[] = {
     {"GET",    "/webhooks/{id:text}/deliveries",  MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delivery_list},
     {"GET",    "/webhooks/{id:text}/deliveries/{delivery_id:int}", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delivery_show},
     {"POST",   "/webhooks/{id:text}/deliveries/{delivery_id:int}/redeliver", MEMBER, CALLS,  MAY_MANAGE, POOL_API,    0,                    ROUTE_NO_STORE,    webhook_delivery_again},
+
+    {"GET",    "/reports",                        MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_list},
+    {"POST",   "/reports",                        MEMBER, CALLS,  MAY_WRITE,  POOL_API,    FORM_MAX,             ONCE,              report_create},
+    {"GET",    "/reports/{id:text}",              MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_show},
+    {"PATCH",  "/reports/{id:text}",              MEMBER, CALLS,  MAY_WRITE,  POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    report_change},
+    {"DELETE", "/reports/{id:text}",              MEMBER, CALLS,  MAY_WRITE,  POOL_API,    0,                    ROUTE_NO_STORE,    report_delete},
+    {"POST",   "/reports/{id:text}/run",          MEMBER, CALLS,  MAY_WRITE,  POOL_API,    0,                    ROUTE_NO_STORE,    report_run_start},
+    {"GET",    "/reports/{id:text}/runs",         MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_run_list},
+    {"GET",    "/reports/{id:text}/runs/{run_id:text}", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_run_show},
+    {"GET",    "/reports/{id:text}/runs/{run_id:text}/download", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_run_download},
 
     {"POST",   "/token",                          PUBLIC, NONE,   0,          POOL_API | POOL_AUTH, FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_token},
     {"POST",   "/oauth/revoke",                   PUBLIC, NONE,   0,          POOL_API,    FORM_MAX,             ROUTE_OAUTH_ANSWER, oauth_revoke},

@@ -60,3 +60,10 @@ void response_pass_on(struct response *response, const char *location)
     response_empty(response, 200);
     response->passed_on = true;
 }
+
+void response_file(struct response *response, const char *content_type, const char *path)
+{
+    response_header(response, "X-Accel-Redirect", path);
+    response_empty(response, 200);
+    response->content_type = content_type;
+}

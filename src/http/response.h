@@ -56,5 +56,8 @@ void response_empty(struct response *response, int status);
  * client gets. `location` is the name of one that is not reached from outside: a literal that begins with @.
  */
 void response_pass_on(struct response *response, const char *location);
+/* Let the web server send a file, which it finds behind `path` of a location that is not reached from
+ * outside. `content_type` must be a literal. */
+void response_file(struct response *response, const char *content_type, const char *path);
 
 #endif

@@ -7,10 +7,11 @@
 #include "base/mem.h"
 #include "identity/audit.h"
 
-static const char *const TYPES[] = {
-    "agent.executed",        "agent.failed",      "apikey.created",    "apikey.revoked",   "credit.consumed",
-    "integration.connected", "user.created",      "user.deleted",      "user.login",       "user.logout",
-    "user.updated",          "workspace.created", "workspace.deleted", "workspace.updated"};
+static const char *const TYPES[] = {"agent.executed",    "agent.failed",      "apikey.created",
+                                    "apikey.revoked",    "credit.consumed",   "integration.connected",
+                                    "report.generated",  "user.created",      "user.deleted",
+                                    "user.login",        "user.logout",       "user.updated",
+                                    "workspace.created", "workspace.deleted", "workspace.updated"};
 
 /* Parameters of all: the event's id, its type, the id of the entry's subject, who did it or NULL, the entry's
  * detail, the request's id and its traceparent. Events of one subject get their numbers in the order in which
@@ -93,6 +94,16 @@ static const struct {
     {"workspace.deleted", "workspace.deleted", &OF_GONE_WORKSPACE},
 };
 
+/* Of a run that has just been told to be done. */
+static const struct pg_statement OF_REPORT = {
+    "tell_report",
+    "WITH told AS MATERIALIZED (SELECT r.*, 'report:' || r.report_id AS subject, pg_advisory_xact_lock(hashtext('event subject'), "
+    "hashtext('report:' || r.report_id)) FROM report_runs r WHERE r.workspace_id = $2 AND r.id = $3::uuid) "
+    "INSERT INTO event_outbox (id, type, trace, subject, workspace_id, platform, user_id, data) "
+    "SELECT $1::uuid, 'report.generated', $4, t.subject, t.workspace_id, false, t.created_by::text, "
+    "jsonb_build_object('report_id', t.report_id, 'run_id', t.id, 'name', t.name, 'format', t.format, 'first_day', t.first_day, "
+    "'last_day', t.first_day + t.days - 1, 'size_bytes', t.size_bytes, 'sha256', encode(t.sha256, 'hex')) FROM told t"};
+
 static void new_id(char ret_text[UUID_TEXT_SIZE])
 {
     uint8_t id[16];
@@ -122,6 +133,21 @@ enum err domain_event_tell(struct pg *pg, const struct request *request, const s
     pg_text(&params, request->request_id);
     pg_text(&params, *request->traceparent ? request->traceparent : NULL);
     return pg_query(pg, TOLD[i].statement, &params, NULL);
+}
+
+enum err domain_event_report(struct pg *pg, int64_t workspace_id, const char *run_id)
+{
+    char id[UUID_TEXT_SIZE], trace[TRACE_PARENT_SIZE];
+    struct pg_params params = {0};
+    new_id(id);
+    if (trace_current()) {
+        trace_place_format(trace_current(), trace);
+    }
+    pg_text(&params, id);
+    pg_int(&params, workspace_id);
+    pg_text(&params, run_id);
+    pg_text(&params, trace_current() ? trace : NULL);
+    return pg_query(pg, &OF_REPORT, &params, NULL);
 }
 
 enum err domain_event_test(struct pg *pg, const struct request *request, const char *webhook_id,

@@ -21,6 +21,8 @@ struct audit_entry;
 
 /* Tell what an entry says, when others may hear of it; in the entry's transaction. */
 enum err domain_event_tell(struct pg *pg, const struct request *request, const struct audit_entry *entry);
+/* Tell that a report was made: that of a run, in the transaction that ends it. */
+enum err domain_event_report(struct pg *pg, int64_t workspace_id, const char *run_id);
 /* Tell a webhook alone that it can be reached. *ret_id is the event's id. */
 enum err domain_event_test(struct pg *pg, const struct request *request, const char *webhook_id,
                            char ret_id[UUID_TEXT_SIZE]);

@@ -7,6 +7,7 @@
 #include "analytics/committer.h"
 #include "analytics/upkeep.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -14,6 +15,7 @@
 #include "identity/keyring.h"
 #include "identity/mail.h"
 #include "identity/smtp.h"
+#include "report/report_make.h"
 #include "work/courier.h"
 #include "work/relay.h"
 #include "work/stream.h"
@@ -53,7 +55,9 @@ static enum err make_partitions(struct job *job)
         int64_t days;
     } kept[] = {{"jobs_done", job->config->jobs_keep_days},
                 {"domain_events", job->config->webhook_keep_days},
-                {"deliveries_done", job->config->webhook_keep_days}};
+                {"deliveries_done", job->config->webhook_keep_days},
+                {"report_runs", job->config->reports_keep_days},
+                {"report_files", job->config->reports_keep_days}};
     int64_t made;
     enum err e = upkeep_make(job->config, job->pg, &made);
     for (size_t i = 0; !e && i < ARRAY_SIZE(kept); i++) {
@@ -194,6 +198,25 @@ static enum err check_keys(struct job *job)
     return e == ERR_CONFLICT ? ERR_OK : e; /* one waits already */
 }
 
+static enum err make_report(struct job *job)
+{
+    uint8_t id[16];
+    struct json_object *workspace = NULL, *run = NULL;
+    struct json_fault fault;
+    JSON_AUTO payload = NULL;
+    bool fine = json_parse(job->payload, strlen(job->payload), &payload, &fault) &&
+                json_object_object_get_ex(payload, "workspace_id", &workspace) &&
+                json_object_object_get_ex(payload, "run_id", &run) &&
+                json_object_is_type(run, json_type_string) && uuid_parse(json_object_get_string(run), id);
+    if (!fine) {
+        snprintf(job->error, sizeof(job->error),
+                 "the payload must be {workspace_id, run_id} of a report's run");
+        return ERR_INVALID;
+    }
+    return report_make(job->pg, json_object_get_int64(workspace), json_object_get_string(run),
+                       job->attempts >= WORK_REPORT_ATTEMPTS);
+}
+
 /* Until none is due. */
 static enum err send_mail(struct job *job)
 {
@@ -224,6 +247,7 @@ job_handler *const HANDLERS[WORK_TYPES] = {
     [WORK_MAIL_SEND] = send_mail,
     [WORK_NOTHING] = do_nothing,
     [WORK_PARTITIONS_MAKE] = make_partitions,
+    [WORK_REPORTS_MAKE] = make_report,
     [WORK_WEBHOOKS_DELIVER] = deliver_events,
     [WORK_WORKSPACES_PURGE] = purge_workspaces,
 };

@@ -12,6 +12,7 @@ const struct work_limits WORK_LIMITS[WORK_TYPES] = {
     [WORK_MAIL_SEND] = {{"mail.send", 2, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, 300},
     [WORK_NOTHING] = {{"nothing", QUEUE_NO_LIMIT, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
     [WORK_PARTITIONS_MAKE] = {{"partitions.make", 1, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
+    [WORK_REPORTS_MAKE] = {{"reports.make", 2, WORK_REPORT_ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, 60},
     [WORK_WEBHOOKS_DELIVER] = {{"webhooks.deliver", 1, ATTEMPTS}, SOFT_S, HARD_S, 1, 60},
     [WORK_WORKSPACES_PURGE] = {{"workspaces.purge", 1, ATTEMPTS}, SOFT_S, HARD_S, BACKOFF_S, BACKOFF_MAX_S},
 };

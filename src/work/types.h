@@ -12,10 +12,14 @@ enum work_type {
     WORK_MAIL_SEND,
     WORK_NOTHING,
     WORK_PARTITIONS_MAKE,
+    WORK_REPORTS_MAKE,
     WORK_WEBHOOKS_DELIVER,
     WORK_WORKSPACES_PURGE,
     WORK_TYPES
 };
+
+/* After the last one a report is given up, and its run says so. */
+enum { WORK_REPORT_ATTEMPTS = 4 };
 
 struct work_limits {
     struct queue_type queue; /* name, how many at once, attempts */

@@ -48,6 +48,12 @@ METHODS = {
     "/workspaces/1/members/2": {"PATCH", "DELETE"},
     "/workspaces/1/invitations": {"GET", "POST"},
     "/workspaces/1/invitations/3": {"DELETE"},
+    "/reports": {"GET", "POST"},
+    "/reports/s": {"GET", "PATCH", "DELETE"},
+    "/reports/s/run": {"POST"},
+    "/reports/s/runs": {"GET"},
+    "/reports/s/runs/s": {"GET"},
+    "/reports/s/runs/s/download": {"GET"},
     "/webhooks": {"GET", "POST"},
     "/webhooks/s": {"GET", "PATCH", "DELETE"},
     "/webhooks/s/secret": {"POST"},
@@ -79,7 +85,7 @@ METHODS = {
 FORMS = ("/token", "/oauth/")  # see test_oauth.py
 ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 FOR_OTHERS = ("/users", "/users/1", "/users/1/mfa") + tuple(p for p in METHODS if p.startswith(("/workspaces/1", "/admin/")))
-NO_BODY = ("/auth/logout", "/auth/address/verification", "/webhooks/s/secret", "/webhooks/s/test", "/webhooks/s/deliveries/1/redeliver")
+NO_BODY = ("/auth/logout", "/reports/s/run", "/auth/address/verification", "/webhooks/s/secret", "/webhooks/s/test", "/webhooks/s/deliveries/1/redeliver")
 WITH_BODY = [(m, p) for p, methods in METHODS.items() for m in methods & {"POST", "PUT", "PATCH"}
              if p not in NO_BODY + FOR_OTHERS and not p.startswith(FORMS)]
 
@@ -91,7 +97,7 @@ def allowed(methods):
 def test_this_table_is_complete(stack):
     listed = stack.program("tallygate-fcgi", "--list-routes").stdout.split("\n")
     here = {f"{method} {path}" for path, methods in METHODS.items() for method in methods}
-    there = {line.replace("{id:int}", "1").replace("{user_id:int}", "2").replace("{invitation_id:int}", "3").replace("{delivery_id:int}", "1").replace("{user_id:text}", "u").replace("{id:text}", "s") for line in listed if line}
+    there = {line.replace("{id:int}", "1").replace("{user_id:int}", "2").replace("{invitation_id:int}", "3").replace("{delivery_id:int}", "1").replace("{user_id:text}", "u").replace("{id:text}", "s").replace("{run_id:text}", "s") for line in listed if line}
     assert there == here
 
 
@@ -129,7 +135,7 @@ def test_options_tells_what_is_allowed(client, path):
         assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
 
-@pytest.mark.parametrize("path", [path for path, methods in METHODS.items() if "GET" in methods and path not in FOR_OTHERS and not path.startswith("/webhooks/s")])
+@pytest.mark.parametrize("path", [path for path, methods in METHODS.items() if "GET" in methods and path not in FOR_OTHERS and not path.startswith(("/webhooks/s", "/reports/s"))])
 def test_head_is_get_without_the_body(user, path):
     get, head = user.get(path), user.request("HEAD", path)
     assert (head.status, head.body) == (200, b"")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "analytics/report.h"
+#include "analytics/daily.h"
 
 #include "analytics/answer.h"
 #include "analytics/period.h"
@@ -87,7 +87,7 @@ static enum err build(struct request *request, void *argument, struct json_objec
     return e;
 }
 
-enum err report_daily(struct request *request, struct response *response)
+enum err daily_show(struct request *request, struct response *response)
 {
     static const struct field QUERY[] = {{"date", FIELD_DATE, 0, 0, 0, NULL}, SPARSE_FIELD};
     enum { DATE, FIELDS, COUNT };

@@ -165,7 +165,7 @@ static const struct setting SETTINGS[] = {
      "networks that webhooks may not be in, though they are public: those of the site itself"},
     {"webhook_keep_days", TYPE_INT, AT(webhook_keep_days), "30", 4, 365, NULL,
      "how long events that were told, and their deliveries, stay to be looked at and sent again, in days"},
-    {"reports_keep_days", TYPE_INT, AT(reports_keep_days), "30", 1, 400, NULL,
+    {"reports_keep_days", TYPE_INT, AT(reports_keep_days), "30", 1, 60, NULL,
      "how long reports that were made stay to be fetched, in days"},
     {"cache_dir", TYPE_TEXT, AT(cache_dir), "/var/cache/tallygate", 1, 200, NULL,
      "directory that files are put into for nginx to send, whose group is nginx's"},

@@ -35,6 +35,9 @@ static const struct pg_statement CHANGE = {
     "UPDATE reports SET name = coalesce($3, name), sections = coalesce($4::text[], sections), "
     "range = coalesce($5, range), format = coalesce($6, format) "
     "WHERE workspace_id = $1 AND id = $2::uuid RETURNING id, " DETAIL ", " ITEM};
+/* First alone, so that what follows sees what a run that ends meanwhile has kept. */
+static const struct pg_statement HOLD = {
+    "report_delete_hold", "SELECT FROM reports WHERE workspace_id = $1 AND id = $2::uuid FOR UPDATE"};
 /* With all that was made of it. */
 static const struct pg_statement DELETE = {
     "report_delete",
@@ -229,6 +232,19 @@ enum err report_change(struct request *request, struct response *response)
     return change(request, &changed, response, 200);
 }
 
+struct deleting {
+    struct request *request;
+    const struct audit_change *change;
+    PGresult **ret_deleted;
+};
+
+static enum err delete_all(struct pg *pg, void *argument)
+{
+    const struct deleting *deleting = argument;
+    enum err e = pg_query(pg, &HOLD, deleting->change->params, NULL);
+    return e ? e : audit_run(pg, deleting->request, deleting->change, deleting->ret_deleted);
+}
+
 enum err report_delete(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
@@ -238,8 +254,9 @@ enum err report_delete(struct request *request, struct response *response)
                                         .action = "report.deleted",
                                         .kind = "report",
                                         .detail_column = 1};
+    struct deleting deleting = {request, &change, &deleted};
     enum err e = report_params(request, &params);
-    e = e ? e : audit_carry_out(request, &change, &deleted);
+    e = e ? e : pg_transaction(request->services->pg, delete_all, &deleting);
     if (!e && PQntuples(deleted) == 0) {
         return report_unknown(request);
     }

@@ -27,7 +27,7 @@ static const struct report_section SECTIONS[REPORT_SECTIONS] = {
     {"by_type", "Events by type", &BY_TYPE, REPORT_BARS,
      {{"type", ROW_TEXT}, {"events", ROW_NUMBER}, {"value", ROW_NUMBER}, {"minimum", ROW_NUMBER},
       {"maximum", ROW_NUMBER}, {"previous_events", ROW_NUMBER}, {"previous_value", ROW_NUMBER}},
-     {"Type", "Events", "Value", "Smallest", "Largest", "Events before", "Value before"}, 7},
+     {"Type", "Events", "Value", "Smallest", "Largest", "Prev. events", "Prev. value"}, 7},
     {"costs", "Costs by day", &COSTS, REPORT_COLUMNS,
      {{"day", ROW_TEXT}, {"cost", ROW_NUMBER}, {"events", ROW_NUMBER}},
      {"Day", "Cost", "Events"}, 3},

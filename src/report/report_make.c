@@ -18,6 +18,11 @@ static const struct pg_statement BEGIN = {
     "WHERE r.workspace_id = $1 AND r.id = $2::uuid AND r.state IN ('queued', 'running') AND w.id = r.workspace_id "
     "RETURNING r.name, w.name, r.format, r.first_day::text, (r.first_day + r.days - 1)::text, r.days, "
     "array_to_string(r.sections, ' ')"};
+/* Held to the end, so that a deletion finds all or nothing. */
+static const struct pg_statement HOLD = {
+    "report_hold",
+    "SELECT FROM reports o JOIN report_runs r ON r.workspace_id = o.workspace_id AND r.report_id = o.id "
+    "WHERE o.workspace_id = $1 AND r.id = $2::uuid FOR KEY SHARE OF o"};
 static const struct pg_statement PIECE = {
     "report_put", "INSERT INTO report_files (workspace_id, run_id, no, piece) VALUES ($1, $2::uuid, $3, $4)"};
 static const struct pg_statement DONE = {
@@ -56,13 +61,19 @@ static enum err keep(struct pg *pg, void *argument)
     const struct making *making = argument;
     const struct buf *file = making->file;
     uint8_t hash[CRYPTO_SHA256_SIZE];
-    struct pg_params done = {0};
+    struct pg_params run = {0}, done = {0};
+    PG_RESULT_AUTO held = NULL;
     PG_RESULT_AUTO told = NULL;
     crypto_sha256(file->data, file->length, hash);
     run_params(making, &done);
     pg_int(&done, (int64_t)file->length);
     pg_bytes(&done, hash, sizeof(hash));
-    enum err e = pg_query(pg, &DONE, &done, &told);
+    run_params(making, &run);
+    enum err e = pg_query(pg, &HOLD, &run, &held);
+    if (e || PQntuples(held) == 0) { /* the report was deleted */
+        return e;
+    }
+    e = pg_query(pg, &DONE, &done, &told);
     if (e || PQntuples(told) == 0) { /* it was deleted meanwhile, or somebody else was quicker */
         return e;
     }
@@ -110,6 +121,7 @@ static void read_sections(const char *names, struct report_content *content)
 
 static enum err make(struct pg *pg, struct making *making, const PGresult *row)
 {
+    static const char CANCELED[] = "57014"; /* jobs_statement_timeout_s */
     char made_at[CLOCK_TEXT_SIZE];
     struct report_content content = {.name = pg_get_text(row, 0, NAME),
                                      .workspace = pg_get_text(row, 0, WORKSPACE),
@@ -121,6 +133,9 @@ static enum err make(struct pg *pg, struct making *making, const PGresult *row)
     enum err e = report_content_read(pg, making->workspace_id, pg_get_int(row, 0, DAYS), &content);
     bool written = !e && write_file(&content, pg_get_text(row, 0, FORMAT), making->file);
     report_content_free(&content);
+    if (e == ERR_UNAVAILABLE && strcmp(pg_sqlstate(pg), CANCELED) == 0) {
+        return fail(pg, making, "it takes too long: choose fewer days, or leave out top_users");
+    }
     if (e) {
         return e;
     }

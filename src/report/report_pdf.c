@@ -38,7 +38,7 @@ static void colour(const struct pages *pages, enum colour colour)
 static void put(struct pages *pages, double x, double y, double width, enum side side, double size,
                 enum weight weight, const char *text)
 {
-    char clean[CELL_MAX * 4 + 4];
+    char clean[CELL_MAX * 4 + 8];
     size_t length = 0;
     int characters = 0;
     for (; *text && length < sizeof(clean) - 5; text++) {
@@ -115,7 +115,7 @@ static void put_title(struct pages *pages)
 
 static double left_of(const struct report_section *section, size_t column, double *ret_width)
 {
-    double first = section->columns_count > 5 ? 135 : 175;
+    double first = section->columns_count > 5 ? 105 : 175;
     double other = (INNER - first) / (double)(section->columns_count - 1);
     *ret_width = (column ? other : first) - 6;
     return MARGIN + (column ? first + other * (double)(column - 1) : 0) + 3;

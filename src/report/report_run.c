@@ -27,6 +27,9 @@
         "r.created_at") ", 'started_at', " PG_UTC("r.started_at") ", 'finished_at', " PG_UTC("r.finished_at") ")"
 
 static const struct pg_statement START = {"report_run", sql_report_run};
+/* Before it, so that its snapshot shows what others began. */
+static const struct pg_statement ONE_BY_ONE = {
+    "report_run_lock", "SELECT pg_advisory_xact_lock(hashtext('report runs'), hashtext($1::text))"};
 static const struct pg_statement EXISTS_ = {"report_exists",
                                             "SELECT FROM reports WHERE workspace_id = $1 AND id = $2::uuid"};
 static const struct pg_statement LIST = {
@@ -36,7 +39,7 @@ static const struct pg_statement LIST = {
 static const struct pg_statement SHOW = {
     "report_run_show",
     "SELECT r.id, " ITEM ", " STATE ", r.size_bytes, r.format, r.first_day, r.first_day + r.days - 1 "
-    "FROM report_runs r WHERE r.workspace_id = $1 AND r.report_id = $2::uuid AND r.id = $3::uuid"};
+    "FROM report_runs r WHERE r.workspace_id = $1 AND r.report_id = $2::uuid AND r.id = $3::uuid AND EXISTS (SELECT FROM reports o WHERE o.workspace_id = $1 AND o.id = $2::uuid)"};
 static const struct pg_statement PIECE = {
     "report_piece",
     "SELECT piece FROM report_files WHERE workspace_id = $1 AND run_id = $2::uuid AND no = $3"};
@@ -64,15 +67,16 @@ static enum err explain(struct pg *pg, struct request *request)
     if (e || PQntuples(row) == 0) {
         return e ? e : report_unknown(request);
     }
-    return problem_say(&request->problem, ERR_CONFLICT,
-                       "Ten reports of the workspace wait to be made, which is the most.");
+    return problem_say(
+        &request->problem, ERR_CONFLICT,
+        "Ten reports of the workspace wait to be made, or 200 were asked for within a day, which is the most.");
 }
 
 static enum err start(struct pg *pg, void *argument)
 {
     struct starting *starting = argument;
     struct request *request = starting->request;
-    struct pg_params params = {0};
+    struct pg_params params = {0}, space = {0};
     PG_RESULT_AUTO begun = NULL;
     int64_t job_id = 0;
     const struct queue_order order = {
@@ -83,11 +87,14 @@ static enum err start(struct pg *pg, void *argument)
     const struct audit_change change = {
         .statement = &START, .params = &params, .action = "report.run", .kind = "report_run"};
     enum err e = report_params(request, &params);
+    pg_int(&space, request->principal.workspace_id);
+    e = e ? e : pg_query(pg, &ONE_BY_ONE, &space, NULL);
     e = e ? e : queue_put(pg, &order, &job_id);
     pg_text(&params, starting->run_id);
     pg_int(&params, job_id);
     pg_int(&params, request->principal.user_id);
     pg_int(&params, REPORT_RUNS_OPEN);
+    pg_int(&params, REPORT_RUNS_DAY);
     e = e ? e : audit_run(pg, request, &change, &begun);
     return e || PQntuples(begun) ? e : explain(pg, request); /* a failure takes the job back */
 }
@@ -250,8 +257,10 @@ static enum err hand_over(struct request *request, struct response *response, co
     const char *path = arena_printf(request->arena, "%s/%s", request->services->config->cache_dir, name);
     int64_t size = pg_get_int(row, 0, COLUMN_SIZE);
     struct stat there;
-    /* One that is asked for again is young. */
-    bool kept = stat(path, &there) == 0 && there.st_size == size && utimensat(AT_FDCWD, path, NULL, 0) == 0;
+    /* One that is asked for again is young; when it was made stays, or nobody could go on where he was cut
+     * off. */
+    static const struct timespec NOW[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+    bool kept = stat(path, &there) == 0 && there.st_size == size && utimensat(AT_FDCWD, path, NOW, 0) == 0;
     enum err e = kept ? ERR_OK : put_on_disk(request, run_id, path, size);
     if (!e) {
         response_file(response, type_of(pg_get_text(row, 0, COLUMN_FORMAT)),
@@ -289,7 +298,8 @@ enum err report_run_download(struct request *request, struct response *response)
                                  pg_get_text(row, 0, COLUMN_FORMAT)));
     if (request->principal.kind == PRINCIPAL_SHELL) {
         int64_t size;
-        return each_piece(request, lower, take_for_shell, response, &size);
+        e = each_piece(request, lower, take_for_shell, response, &size);
+        return e || size == pg_get_int(row, 0, COLUMN_SIZE) ? e : no_such_run(request);
     }
     return hand_over(request, response, lower, row);
 }

@@ -14,8 +14,9 @@
 #include "http/request.h"
 #include "http/response.h"
 
-/* How many of a workspace may wait or be made at once. */
-enum { REPORT_RUNS_OPEN = 10 };
+/* How many of a workspace may wait or be made at once, and be asked for within a day: their files are kept.
+ */
+enum { REPORT_RUNS_OPEN = 10, REPORT_RUNS_DAY = 200 };
 
 /* POST /reports/{id}/run: 202 {run_id, …} */
 enum err report_run_start(struct request *request, struct response *response);

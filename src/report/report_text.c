@@ -36,8 +36,9 @@ void report_write_json(const struct report_content *content, struct buf *out)
  * with an apostrophe before it, it stays a text (as in queries/export_csv.sql). */
 static bool is_formula(const char *text)
 {
-    static const char *const SIGNS[] = {"=",  "+",      "-",      "@",      "'",      "\t",     "\r",
-                                        "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\ufe62", "\ufe63"};
+    static const char *const SIGNS[] = {"=",      "+",      "-",      "@",      "'",      "\t",
+                                        "\r",     "\n",     "\uff1d", "\uff0b", "\uff0d", "\uff20",
+                                        "\ufe62", "\ufe63", "\ufe66", "\ufe6b"};
     for (size_t i = 0; i < sizeof(SIGNS) / sizeof(*SIGNS); i++) {
         if (strncmp(text, SIGNS[i], strlen(SIGNS[i])) == 0) {
             return true;

@@ -83,7 +83,8 @@ def _schema_validator(schema):
 def check(method, path, answer, sparse=False):
     """Fail when an answer is not as described. Of a sparse one (`fields`) only status and media type are known."""
     operation = _operation(method, path)
-    if operation is None or answer.status in (405, 421) or method == "OPTIONS":
+    former = answer.status == 308 and path.startswith("/reports/daily")  # it only looks like /reports/{id}
+    if operation is None or former or answer.status in (405, 421) or method == "OPTIONS":
         return
     described = operation["responses"]
     response = _resolve(described.get(str(answer.status)) or described["default"])
@@ -96,7 +97,7 @@ def check(method, path, answer, sparse=False):
         return
     media = content.get(answer.media_type)
     assert media is not None, f"{what} as {answer.media_type}, which is not described"
-    if sparse and answer.status == 200:
+    if (sparse and answer.status == 200) or answer.status == 206:  # a part of a file
         return
     if answer.media_type in JSON_TYPES and "schema" in media:
         errors = sorted(_schema_validator(media["schema"]).iter_errors(answer.plain()), key=str)

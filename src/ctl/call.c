@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "ctl/print.h"
 #include "identity/password.h"
 #include "identity/role.h"
 #include "identity/workspace.h"
@@ -150,6 +151,29 @@ int ctl_call_enter(struct ctl *ctl, struct ctl_call *call, const char *workspace
         return CTL_NOT_FOUND;
     }
     return e ? ctl_database_failed("workspace") : CTL_OK;
+}
+
+int ctl_call_print(struct ctl *ctl, struct ctl_call *call, const char *workspace, const char *done)
+{
+    JSON_AUTO answer = NULL;
+    int code = ctl_call_enter(ctl, call, workspace);
+    code = code ? code : ctl_call(ctl, call, &answer);
+    if (!code && answer) {
+        ctl_print(ctl, answer, "there are none");
+    } else if (!code) {
+        puts(ctl->json ? "{}" : done);
+    }
+    return code;
+}
+
+int ctl_call_about(struct ctl *ctl, int argc, char **argv, struct ctl_call *call, const char *command,
+                   const char *done)
+{
+    if (argc != 3) {
+        return ctl_usage(command);
+    }
+    call->id = argv[2];
+    return ctl_call_print(ctl, call, argv[1], done);
 }
 
 void ctl_query_add(struct buf *query, const char *name, const char *value)

@@ -35,6 +35,12 @@ int ctl_call_list(struct ctl *ctl, const struct ctl_call *call, struct json_obje
  * to the owner's. Else says that there is none. */
 int ctl_call_enter(struct ctl *ctl, struct ctl_call *call, const char *workspace);
 
+/* Carry it out in `workspace`, and print the answer, or `done` where there is none. */
+int ctl_call_print(struct ctl *ctl, struct ctl_call *call, const char *workspace, const char *done);
+/* The same about what argv[2] names by its id, in the workspace argv[1], for words that take no more. */
+int ctl_call_about(struct ctl *ctl, int argc, char **argv, struct ctl_call *call, const char *command,
+                   const char *done);
+
 /* Append `&name=value` to a query string, the value encoded; nothing for NULL. */
 void ctl_query_add(struct buf *query, const char *name, const char *value);
 

@@ -8,23 +8,8 @@
 #include "base/mem.h"
 #include "ctl/call.h"
 #include "ctl/options.h"
-#include "ctl/print.h"
 #include "report/report.h"
 #include "report/report_run.h"
-
-/* Carry out in the workspace, and print the answer, or `done` when there is none. */
-static int run_call(struct ctl *ctl, struct ctl_call *call, const char *workspace, const char *done)
-{
-    JSON_AUTO answer = NULL;
-    int code = ctl_call_enter(ctl, call, workspace);
-    code = code ? code : ctl_call(ctl, call, &answer);
-    if (!code && answer) {
-        ctl_print(ctl, answer, "there are none");
-    } else if (!code) {
-        puts(ctl->json ? "{}" : done);
-    }
-    return code;
-}
 
 static int add(struct ctl *ctl, int argc, char **argv)
 {
@@ -45,39 +30,37 @@ static int add(struct ctl *ctl, int argc, char **argv)
     json_add_string(body, "range", texts[RANGE] ? texts[RANGE] : "30d");
     json_add(body, "sections",
              ctl_read_list(texts[SECTIONS] ? texts[SECTIONS] : "summary,by_type,costs,top_users,daily"));
-    return run_call(ctl, &call, argv[first], NULL);
+    return ctl_call_print(ctl, &call, argv[first], NULL);
 }
 
 static int list(struct ctl *ctl, int argc, char **argv)
 {
     struct ctl_call call = {.handler = report_list};
-    return argc == 2 ? run_call(ctl, &call, argv[1], NULL) : ctl_usage("report");
-}
-
-static int about(struct ctl *ctl, int argc, char **argv, route_handler *handler, const char *done)
-{
-    struct ctl_call call = {.handler = handler, .id = argc == 3 ? argv[2] : NULL};
-    return argc == 3 ? run_call(ctl, &call, argv[1], done) : ctl_usage("report");
+    return argc == 2 ? ctl_call_print(ctl, &call, argv[1], NULL) : ctl_usage("report");
 }
 
 static int show(struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, report_show, NULL);
+    struct ctl_call call = {.handler = report_show};
+    return ctl_call_about(ctl, argc, argv, &call, "report", NULL);
 }
 
 static int delete (struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, report_delete, "it is gone");
+    struct ctl_call call = {.handler = report_delete};
+    return ctl_call_about(ctl, argc, argv, &call, "report", "it is gone");
 }
 
 static int run(struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, report_run_start, NULL);
+    struct ctl_call call = {.handler = report_run_start};
+    return ctl_call_about(ctl, argc, argv, &call, "report", NULL);
 }
 
 static int runs(struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, report_run_list, NULL);
+    struct ctl_call call = {.handler = report_run_list};
+    return ctl_call_about(ctl, argc, argv, &call, "report", NULL);
 }
 
 static int status(struct ctl *ctl, int argc, char **argv)
@@ -88,7 +71,7 @@ static int status(struct ctl *ctl, int argc, char **argv)
     }
     call.id = argv[2];
     call.run_id = argv[3];
-    return run_call(ctl, &call, argv[1], NULL);
+    return ctl_call_print(ctl, &call, argv[1], NULL);
 }
 
 /* Its file, to standard output or into one that is not there yet. */

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "ctl/call.h"
 #include "ctl/options.h"
-#include "ctl/print.h"
 #include "identity/webhook.h"
 #include "identity/webhook_delivery.h"
 
@@ -22,20 +21,6 @@ static int load_secret(struct ctl *ctl)
         return CTL_FAILED;
     }
     return CTL_OK;
-}
-
-/* Carry out in the workspace, and print the answer, or `done` when there is none. */
-static int run(struct ctl *ctl, struct ctl_call *call, const char *workspace, const char *done)
-{
-    JSON_AUTO answer = NULL;
-    int code = ctl_call_enter(ctl, call, workspace);
-    code = code ? code : ctl_call(ctl, call, &answer);
-    if (!code && answer) {
-        ctl_print(ctl, answer, "there are none");
-    } else if (!code) {
-        puts(ctl->json ? "{}" : done);
-    }
-    return code;
 }
 
 static int add(struct ctl *ctl, int argc, char **argv)
@@ -70,48 +55,48 @@ static int add(struct ctl *ctl, int argc, char **argv)
         json_add_string(body, "format", texts[FORMAT]);
     }
     int code = load_secret(ctl);
-    return code ? code : run(ctl, &call, argv[first], NULL); /* the secret goes to standard output alone */
+    return code
+               ? code
+               : ctl_call_print(ctl, &call, argv[first], NULL); /* the secret goes to standard output alone */
 }
 
 static int list(struct ctl *ctl, int argc, char **argv)
 {
     struct ctl_call call = {.handler = webhook_list};
-    return argc == 2 ? run(ctl, &call, argv[1], NULL) : ctl_usage("webhook");
-}
-
-static int about(struct ctl *ctl, int argc, char **argv, route_handler *handler, const char *done)
-{
-    struct ctl_call call = {.handler = handler, .id = argc == 3 ? argv[2] : NULL};
-    return argc == 3 ? run(ctl, &call, argv[1], done) : ctl_usage("webhook");
+    return argc == 2 ? ctl_call_print(ctl, &call, argv[1], NULL) : ctl_usage("webhook");
 }
 
 static int show(struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, webhook_show, NULL);
+    struct ctl_call call = {.handler = webhook_show};
+    return ctl_call_about(ctl, argc, argv, &call, "webhook", NULL);
 }
 
 static int delete (struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, webhook_delete, "it is gone");
+    struct ctl_call call = {.handler = webhook_delete};
+    return ctl_call_about(ctl, argc, argv, &call, "webhook", "it is gone");
 }
 
 static int rotate(struct ctl *ctl, int argc, char **argv)
 {
+    struct ctl_call call = {.handler = webhook_rotate};
     int code = load_secret(ctl);
-    return code ? code : about(ctl, argc, argv, webhook_rotate, NULL);
+    return code ? code : ctl_call_about(ctl, argc, argv, &call, "webhook", NULL);
 }
 
 static int test(struct ctl *ctl, int argc, char **argv)
 {
-    return about(ctl, argc, argv, webhook_test, NULL);
+    struct ctl_call call = {.handler = webhook_test};
+    return ctl_call_about(ctl, argc, argv, &call, "webhook", NULL);
 }
 
 static int change_state(struct ctl *ctl, int argc, char **argv, const char *state)
 {
     JSON_AUTO body = json_object_new_object();
-    struct ctl_call call = {.handler = webhook_change, .id = argc == 3 ? argv[2] : NULL, .body = body};
+    struct ctl_call call = {.handler = webhook_change, .body = body};
     json_add_string(body, "state", state);
-    return argc == 3 ? run(ctl, &call, argv[1], NULL) : ctl_usage("webhook");
+    return ctl_call_about(ctl, argc, argv, &call, "webhook", NULL);
 }
 
 static int pause_(struct ctl *ctl, int argc, char **argv)
@@ -141,7 +126,7 @@ static int deliveries(struct ctl *ctl, int argc, char **argv)
     ctl_query_add(&query, "state", texts[STATE]);
     struct ctl_call call = {
         .handler = webhook_delivery_list, .id = argv[first + 1], .query = buf_text(&query)};
-    int code = run(ctl, &call, argv[first], NULL);
+    int code = ctl_call_print(ctl, &call, argv[first], NULL);
     buf_free(&query);
     return code;
 }
@@ -156,7 +141,7 @@ static int redeliver(struct ctl *ctl, int argc, char **argv)
     }
     call.id = argv[2];
     call.delivery_id = argv[3];
-    return run(ctl, &call, argv[1], NULL);
+    return ctl_call_print(ctl, &call, argv[1], NULL);
 }
 
 int ctl_webhook(struct ctl *ctl, int argc, char **argv)

@@ -146,7 +146,7 @@ const struct route ROUTES[] = {
     {"GET",    "/reports/{id:text}",              MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_show},
     {"PATCH",  "/reports/{id:text}",              MEMBER, CALLS,  MAY_WRITE,  POOL_API,    FORM_MAX,             ROUTE_NO_STORE,    report_change},
     {"DELETE", "/reports/{id:text}",              MEMBER, CALLS,  MAY_WRITE,  POOL_API,    0,                    ROUTE_NO_STORE,    report_delete},
-    {"POST",   "/reports/{id:text}/run",          MEMBER, CALLS,  MAY_WRITE,  POOL_API,    0,                    ROUTE_NO_STORE,    report_run_start},
+    {"POST",   "/reports/{id:text}/run",          MEMBER, CALLS,  MAY_WRITE,  POOL_API,    0,                    ONCE,              report_run_start},
     {"GET",    "/reports/{id:text}/runs",         MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_run_list},
     {"GET",    "/reports/{id:text}/runs/{run_id:text}", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_run_show},
     {"GET",    "/reports/{id:text}/runs/{run_id:text}/download", MEMBER, CALLS,  MAY_READ,   POOL_API,    0,                    ROUTE_NO_STORE,    report_run_download},

@@ -37,7 +37,7 @@ void cors_headers(const struct request *request, struct response *response)
         response_header(
             response, "Access-Control-Expose-Headers",
             "X-Request-ID, traceparent, Retry-After, Allow, WWW-Authenticate, ETag, Cache-Status, RateLimit, "
-            "RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Idempotent-Replayed");
+            "RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Idempotent-Replayed, Location, Content-Disposition");
     }
 }
 

@@ -44,6 +44,7 @@ enum err audit_run(struct pg *pg, struct request *request, const struct audit_ch
     pg_int(&user, change->lock_user_id);
     enum err e = change->lock_admins ? pg_query(pg, &LOCK_ADMINS, NULL, NULL) : ERR_OK;
     e = e || !change->lock_user_id ? e : pg_query(pg, &LOCK, &user, NULL);
+    e = e || !change->before ? e : change->before(pg, change->params);
     e = e ? e : pg_query(pg, change->statement, change->params, ret_result);
     if (e || PQntuples(*ret_result) == 0) {
         return e;

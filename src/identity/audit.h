@@ -20,6 +20,10 @@ struct audit_entry {
 /* The actor, the address and the request id are those of `request`. */
 enum err audit_write(struct pg *pg, const struct request *request, const struct audit_entry *entry);
 
+/* What must happen before it in the same transaction, as a lock that its snapshot is to come after; it gets
+ * the parameters of the statement. */
+typedef enum err audit_before(struct pg *pg, const struct pg_params *params);
+
 /* A statement that changes something, and what the log says of it. */
 struct audit_change {
     const struct pg_statement *statement;
@@ -29,6 +33,7 @@ struct audit_change {
     int64_t
         lock_user_id; /* 0, or an account whose row is locked first, so that the statement's snapshot shows
                        * every session that a login opened meanwhile: opening one holds the same row */
+    audit_before *before; /* NULL: nothing */
     const char *action;
     const char *kind;  /* of the subject, whose id is the first column of the result */
     int detail_column; /* the result's column that holds the detail; 0: none */

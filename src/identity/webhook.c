@@ -10,6 +10,7 @@
 #include "http/validate.h"
 #include "identity/audit.h"
 #include "identity/domain_event.h"
+#include "identity/item.h"
 #include "work/delivery.h"
 #include "work/webhook_secret.h"
 
@@ -51,47 +52,16 @@ static const struct pg_statement FOR_TEST = {
     "webhook_for_test",
     "SELECT id, " DETAIL ", state FROM webhooks WHERE workspace_id = $1 AND id = $2::uuid FOR KEY SHARE"};
 
-static enum err no_such_webhook(struct request *request)
-{
-    return problem_say(&request->problem, ERR_NOT_FOUND, "There is no webhook with this id.");
-}
-
-/* The parameters that all statements about one begin with; ERR_NOT_FOUND when its id is none. */
-static enum err one_params(struct request *request, struct pg_params *params)
-{
-    uint8_t id[16];
-    const char *text = request_param(request, "id");
-    pg_int(params, request->principal.workspace_id);
-    pg_text(params, text);
-    return uuid_parse(text, id) ? ERR_OK : no_such_webhook(request);
-}
+static const char KIND[] = "webhook";
 
 enum err webhook_list(struct request *request, struct response *response)
 {
-    struct pg_params params = {0};
-    PG_RESULT_AUTO rows = NULL;
-    pg_int(&params, request->principal.workspace_id);
-    enum err e = pg_query(request->services->pg, &LIST, &params, &rows);
-    if (!e) {
-        keyset_answer_all(response, rows, keyset_made); /* a workspace has at most a hundred */
-    }
-    return e;
+    return item_list(request, response, &LIST);
 }
 
 enum err webhook_show(struct request *request, struct response *response)
 {
-    struct pg_params params = {0};
-    PG_RESULT_AUTO row = NULL;
-    enum err e = one_params(request, &params);
-    e = e ? e : pg_query(request->services->pg, &SHOW, &params, &row);
-    if (!e && PQntuples(row) == 0) {
-        return no_such_webhook(request);
-    }
-    if (!e) {
-        JSON_AUTO item = keyset_json(row, 0, 1);
-        response_json(response, 200, item);
-    }
-    return e;
+    return item_show(request, response, KIND, &SHOW);
 }
 
 /* ---- what may be asked for ---- */
@@ -233,8 +203,9 @@ enum err webhook_create(struct request *request, struct response *response)
     PG_RESULT_AUTO made = NULL;
     const struct audit_change change = {.statement = &CREATE,
                                         .params = &params,
+                                        .before = item_one_by_one,
                                         .action = "webhook.created",
-                                        .kind = "webhook",
+                                        .kind = KIND,
                                         .detail_column = 1};
     enum err e = validate_body(request, TABLE, FIELDS, &body, values);
     e = e ? e : check_url(request, &values[URL]);
@@ -280,14 +251,13 @@ enum err webhook_change(struct request *request, struct response *response)
     const char *patterns;
     struct pg_params params = {0};
     JSON_AUTO body = NULL;
-    PG_RESULT_AUTO changed = NULL;
     const struct audit_change change = {.statement = &CHANGE,
                                         .params = &params,
                                         .action = "webhook.changed",
-                                        .kind = "webhook",
+                                        .kind = KIND,
                                         .detail_column = 1};
     enum err e = validate_body(request, TABLE, FIELDS, &body, values);
-    e = e ? e : one_params(request, &params);
+    e = e ? e : item_params(request, KIND, &params);
     e = e ? e : check_url(request, &values[URL]);
     e = e ? e : read_patterns(request, &values[TYPES], &patterns);
     if (e) {
@@ -299,49 +269,27 @@ enum err webhook_change(struct request *request, struct response *response)
     pg_text(&params, patterns);
     pg_text(&params, values[FORMAT].text);
     pg_text(&params, values[STATE].text);
-    e = audit_carry_out(request, &change, &changed);
-    if (!e && PQntuples(changed) == 0) {
-        return no_such_webhook(request);
-    }
-    if (!e) {
-        answer(response, 200, changed, NULL);
-    }
-    return e;
+    return item_change(request, response, &change, 200);
 }
 
-struct deleting {
-    struct request *request;
-    const struct audit_change *change;
-    PGresult **ret_deleted;
-};
-
 /* With all that waits for it: not while somebody else makes or ends deliveries. */
-static enum err delete_all(struct pg *pg, void *argument)
+static enum err before_delete(struct pg *pg, const struct pg_params *params)
 {
-    const struct deleting *deleting = argument;
-    enum err e = delivery_lock(pg);
-    return e ? e : audit_run(pg, deleting->request, deleting->change, deleting->ret_deleted);
+    (void)params;
+    return delivery_lock(pg);
 }
 
 enum err webhook_delete(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
-    PG_RESULT_AUTO deleted = NULL;
     const struct audit_change change = {.statement = &DELETE,
                                         .params = &params,
+                                        .before = before_delete,
                                         .action = "webhook.deleted",
-                                        .kind = "webhook",
+                                        .kind = KIND,
                                         .detail_column = 1};
-    struct deleting deleting = {request, &change, &deleted};
-    enum err e = one_params(request, &params);
-    e = e ? e : pg_transaction(request->services->pg, delete_all, &deleting);
-    if (!e && PQntuples(deleted) == 0) {
-        return no_such_webhook(request);
-    }
-    if (!e) {
-        response_empty(response, 204);
-    }
-    return e;
+    enum err e = item_params(request, KIND, &params);
+    return e ? e : item_change(request, response, &change, 204);
 }
 
 enum err webhook_rotate(struct request *request, struct response *response)
@@ -355,9 +303,9 @@ enum err webhook_rotate(struct request *request, struct response *response)
     const struct audit_change change = {.statement = &ROTATE,
                                         .params = &params,
                                         .action = "webhook.secret_rotated",
-                                        .kind = "webhook",
+                                        .kind = KIND,
                                         .detail_column = 1};
-    enum err e = one_params(request, &params);
+    enum err e = item_params(request, KIND, &params);
     if (e) {
         return e;
     }
@@ -369,7 +317,7 @@ enum err webhook_rotate(struct request *request, struct response *response)
     pg_bytes(&params, sealed, sizeof(sealed));
     e = audit_carry_out(request, &change, &rotated);
     if (!e && PQntuples(rotated) == 0) {
-        e = no_such_webhook(request);
+        e = item_unknown(request, KIND);
     } else if (!e) {
         answer(response, 200, rotated, secret);
     }
@@ -394,15 +342,15 @@ static enum err run_test(struct pg *pg, void *argument)
     const struct audit_change change = {.statement = &FOR_TEST,
                                         .params = &params,
                                         .action = "webhook.tested",
-                                        .kind = "webhook",
+                                        .kind = KIND,
                                         .detail_column = 1};
-    enum err e = one_params(request, &params);
+    enum err e = item_params(request, KIND, &params);
     e = e ? e : audit_run(pg, request, &change, &testing->webhook);
     if (e) {
         return e;
     }
     if (PQntuples(testing->webhook) == 0) {
-        return no_such_webhook(request);
+        return item_unknown(request, KIND);
     }
     if (strcmp(pg_get_text(testing->webhook, 0, 2), "enabled") != 0) {
         return problem_say(&request->problem, ERR_CONFLICT, "The webhook is not enabled.");

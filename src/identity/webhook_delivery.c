@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "http/keyset.h"
 #include "http/validate.h"
-#include "identity/audit.h"
+#include "identity/item.h"
 
 #define ITEM(state, next, finished)                                                                                \
     "jsonb_build_object('id', d.id, 'event_id', d.event_id, 'type', d.type, 'subject', d.subject, 'state', " state \
@@ -58,15 +58,11 @@ static const char *check_state(const char *text, size_t length)
  * its state. */
 static enum err enter(struct request *request, struct pg_params *params, const char **ret_state)
 {
-    uint8_t parsed[16];
-    const char *id = request_param(request, "id");
     PG_RESULT_AUTO row = NULL;
-    pg_int(params, request->principal.workspace_id);
-    pg_text(params, id);
-    enum err e =
-        uuid_parse(id, parsed) ? pg_query(request->services->pg, &EXISTS_, params, &row) : ERR_NOT_FOUND;
-    if (e == ERR_NOT_FOUND || (!e && PQntuples(row) == 0)) {
-        return problem_say(&request->problem, ERR_NOT_FOUND, "There is no webhook with this id.");
+    enum err e = item_params(request, "webhook", params);
+    e = e ? e : pg_query(request->services->pg, &EXISTS_, params, &row);
+    if (!e && PQntuples(row) == 0) {
+        return item_unknown(request, "webhook");
     }
     if (!e && ret_state) {
         *ret_state = arena_strdup(request->arena, pg_get_text(row, 0, 0));

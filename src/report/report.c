@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "http/keyset.h"
 #include "http/validate.h"
-#include "identity/audit.h"
+#include "identity/item.h"
 #include "report/report_content.h"
 
 enum { REPORT_NAME_MAX = 100, RANGE_MAX = 20 };
@@ -46,46 +46,14 @@ static const struct pg_statement DELETE = {
     "files AS (DELETE FROM report_files WHERE workspace_id = $1 AND run_id IN (SELECT id FROM runs)) "
     "SELECT id, " DETAIL " FROM gone"};
 
-enum err report_unknown(struct request *request)
-{
-    return problem_say(&request->problem, ERR_NOT_FOUND, "There is no report with this id.");
-}
-
-enum err report_params(struct request *request, struct pg_params *params)
-{
-    uint8_t id[16];
-    const char *text = request_param(request, "id");
-    pg_int(params, request->principal.workspace_id);
-    pg_text(params, text);
-    return uuid_parse(text, id) ? ERR_OK : report_unknown(request);
-}
-
 enum err report_list(struct request *request, struct response *response)
 {
-    struct pg_params params = {0};
-    PG_RESULT_AUTO rows = NULL;
-    pg_int(&params, request->principal.workspace_id);
-    enum err e = pg_query(request->services->pg, &LIST, &params, &rows);
-    if (!e) {
-        keyset_answer_all(response, rows, keyset_made); /* a workspace has at most a hundred */
-    }
-    return e;
+    return item_list(request, response, &LIST);
 }
 
 enum err report_show(struct request *request, struct response *response)
 {
-    struct pg_params params = {0};
-    PG_RESULT_AUTO row = NULL;
-    enum err e = report_params(request, &params);
-    e = e ? e : pg_query(request->services->pg, &SHOW, &params, &row);
-    if (!e && PQntuples(row) == 0) {
-        return report_unknown(request);
-    }
-    if (!e) {
-        JSON_AUTO item = keyset_json(row, 0, 1);
-        response_json(response, 200, item);
-    }
-    return e;
+    return item_show(request, response, REPORT_KIND, &SHOW);
 }
 
 /* ---- what may be asked for ---- */
@@ -149,23 +117,6 @@ static const char *check_format(const char *text, size_t length)
 
 enum { NAME, SECTIONS, RANGE, FORMAT, FIELDS };
 
-static enum err change(struct request *request, const struct audit_change *change, struct response *response,
-                       int status)
-{
-    PG_RESULT_AUTO changed = NULL;
-    enum err e = audit_carry_out(request, change, &changed);
-    if (!e && PQntuples(changed) == 0) {
-        return status == 201 ? problem_say(&request->problem, ERR_CONFLICT,
-                                           "The workspace has a hundred reports, which is the most.")
-                             : report_unknown(request);
-    }
-    if (!e) {
-        JSON_AUTO item = keyset_json(changed, 0, 2);
-        response_json(response, status, item);
-    }
-    return e;
-}
-
 enum err report_create(struct request *request, struct response *response)
 {
     static const struct field TABLE[FIELDS] = {
@@ -180,10 +131,12 @@ enum err report_create(struct request *request, struct response *response)
     const char *sections;
     struct pg_params params = {0};
     JSON_AUTO body = NULL;
+    PG_RESULT_AUTO made = NULL;
     const struct audit_change created = {.statement = &CREATE,
                                          .params = &params,
+                                         .before = item_one_by_one,
                                          .action = "report.created",
-                                         .kind = "report",
+                                         .kind = REPORT_KIND,
                                          .detail_column = 1};
     enum err e = validate_body(request, TABLE, FIELDS, &body, values);
     e = e ? e : read_sections(request, &values[SECTIONS], &sections);
@@ -199,7 +152,16 @@ enum err report_create(struct request *request, struct response *response)
     pg_text(&params, values[RANGE].text);
     pg_text(&params, values[FORMAT].text);
     pg_int(&params, request->principal.user_id);
-    return change(request, &created, response, 201);
+    e = audit_carry_out(request, &created, &made);
+    if (!e && PQntuples(made) == 0) {
+        return problem_say(&request->problem, ERR_CONFLICT,
+                           "The workspace has a hundred reports, which is the most.");
+    }
+    if (!e) {
+        JSON_AUTO item = keyset_json(made, 0, 2);
+        response_json(response, 201, item);
+    }
+    return e;
 }
 
 enum err report_change(struct request *request, struct response *response)
@@ -217,10 +179,10 @@ enum err report_change(struct request *request, struct response *response)
     const struct audit_change changed = {.statement = &CHANGE,
                                          .params = &params,
                                          .action = "report.changed",
-                                         .kind = "report",
+                                         .kind = REPORT_KIND,
                                          .detail_column = 1};
     enum err e = validate_body(request, TABLE, FIELDS, &body, values);
-    e = e ? e : report_params(request, &params);
+    e = e ? e : item_params(request, REPORT_KIND, &params);
     e = e ? e : read_sections(request, &values[SECTIONS], &sections);
     if (e) {
         return e;
@@ -229,39 +191,23 @@ enum err report_change(struct request *request, struct response *response)
     pg_text(&params, sections);
     pg_text(&params, values[RANGE].text);
     pg_text(&params, values[FORMAT].text);
-    return change(request, &changed, response, 200);
+    return item_change(request, response, &changed, 200);
 }
 
-struct deleting {
-    struct request *request;
-    const struct audit_change *change;
-    PGresult **ret_deleted;
-};
-
-static enum err delete_all(struct pg *pg, void *argument)
+static enum err before_delete(struct pg *pg, const struct pg_params *params)
 {
-    const struct deleting *deleting = argument;
-    enum err e = pg_query(pg, &HOLD, deleting->change->params, NULL);
-    return e ? e : audit_run(pg, deleting->request, deleting->change, deleting->ret_deleted);
+    return pg_query(pg, &HOLD, params, NULL);
 }
 
 enum err report_delete(struct request *request, struct response *response)
 {
     struct pg_params params = {0};
-    PG_RESULT_AUTO deleted = NULL;
     const struct audit_change change = {.statement = &DELETE,
                                         .params = &params,
+                                        .before = before_delete,
                                         .action = "report.deleted",
-                                        .kind = "report",
+                                        .kind = REPORT_KIND,
                                         .detail_column = 1};
-    struct deleting deleting = {request, &change, &deleted};
-    enum err e = report_params(request, &params);
-    e = e ? e : pg_transaction(request->services->pg, delete_all, &deleting);
-    if (!e && PQntuples(deleted) == 0) {
-        return report_unknown(request);
-    }
-    if (!e) {
-        response_empty(response, 204);
-    }
-    return e;
+    enum err e = item_params(request, REPORT_KIND, &params);
+    return e ? e : item_change(request, response, &change, 204);
 }

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report/report_content.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "queries.h"
 
+/* A tenant's own size decides how long it takes; others wait for the thread. jobs_statement_timeout_s counts
+ * as well where it is less. */
+static const struct pg_statement LIMIT = {
+    "report_limit",
+    "SELECT set_config('statement_timeout', (SELECT least(60000, nullif(setting::bigint, 0)) FROM pg_settings "
+    "WHERE name = 'statement_timeout')::text, true)"};
 static const struct pg_statement SUMMARY = {"report_summary", sql_report_summary};
 static const struct pg_statement BY_TYPE = {"report_types", sql_summary_by_type};
 static const struct pg_statement COSTS = {
@@ -60,7 +67,7 @@ static enum err read_tables(struct pg *pg, void *argument)
 {
     const struct reading *reading = argument;
     struct report_content *content = reading->content;
-    enum err e = ERR_OK;
+    enum err e = pg_query(pg, &LIMIT, NULL, NULL);
     for (size_t i = 0; !e && i < content->tables_count; i++) {
         struct pg_params params = {0};
         pg_int(&params, reading->workspace_id);
@@ -83,6 +90,22 @@ void report_content_free(struct report_content *content)
     for (size_t i = 0; i < content->tables_count; i++) {
         pg_result_cleanup(&content->tables[i].rows);
     }
+}
+
+double report_value(const struct report_table *table, int row)
+{
+    const char *text = pg_get_text(table->rows, row, 1);
+    return text ? strtod(text, NULL) : 0;
+}
+
+double report_largest(const struct report_table *table)
+{
+    double most = 0;
+    for (int row = 0; row < PQntuples(table->rows); row++) {
+        double value = report_value(table, row);
+        most = value > most ? value : most;
+    }
+    return most;
 }
 
 const char *report_number(const char *decimal, char ret_text[REPORT_NUMBER_SIZE])

@@ -42,11 +42,17 @@ struct report_content {
 
 /* NULL when there is no section of this name. */
 const struct report_section *report_section_find(const char *name);
-/* Find the rows of the sections that `tables` names, all at one moment. ERR_UNAVAILABLE, or ERR_INTERNAL. */
+/* Find the rows of the sections that `tables` names, all at one moment; each has a minute at the most, then
+ * the SQLSTATE is 57014. ERR_UNAVAILABLE, or ERR_INTERNAL. */
 enum err report_content_read(struct pg *pg, int64_t workspace_id, int64_t days,
                              struct report_content *content);
 /* Free the rows. */
 void report_content_free(struct report_content *content);
+
+/* What is drawn of a row: the number in its second column; and the largest of all rows, 0 when none is above
+ * that. */
+double report_value(const struct report_table *table, int row);
+double report_largest(const struct report_table *table);
 
 /* A decimal with its thousands grouped, as in 1,234,567.5, into `ret_text` where it has room, else as it is.
  * NULL reads as a dash. */

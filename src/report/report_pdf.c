@@ -5,7 +5,6 @@
  */
 #include <cairo-pdf.h>
 #include <pango/pangocairo.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "report/report_write.h"
@@ -157,24 +156,7 @@ static void put_table(struct pages *pages, const struct report_table *table)
     }
 }
 
-/* ---- drawings ---- */
-
-static double value_at(const struct report_table *table, int row)
-{
-    const char *text = pg_get_text(table->rows, row, 1);
-    return text ? strtod(text, NULL) : 0;
-}
-
-/* Below zero counts as nothing: the table says it. */
-static double largest(const struct report_table *table)
-{
-    double most = 0;
-    for (int row = 0; row < PQntuples(table->rows); row++) {
-        double value = value_at(table, row);
-        most = value > most ? value : most;
-    }
-    return most;
-}
+/* ---- drawings: below zero counts as nothing, as the table says it ---- */
 
 /* A round number that is not below `most`: 1, 2 or 5 by a power of ten. */
 static double round_up(double most)
@@ -199,7 +181,7 @@ static void put_columns(struct pages *pages, const struct report_table *table)
 {
     enum { LEGEND = 55, LINES = 4 };
     int rows = PQntuples(table->rows);
-    double top = round_up(largest(table)), x = MARGIN + LEGEND, width = INNER - LEGEND;
+    double top = round_up(report_largest(table)), x = MARGIN + LEGEND, width = INNER - LEGEND;
     double step = width / rows;
     make_room(pages, CHART + 24);
     for (int line = 0; line <= LINES; line++) {
@@ -211,7 +193,7 @@ static void put_columns(struct pages *pages, const struct report_table *table)
         put(pages, MARGIN, y - 5, LEGEND - 6, RIGHT, 7, PLAIN, report_number(text, grouped));
     }
     for (int row = 0; row < rows; row++) {
-        double height = value_at(table, row) / top * CHART;
+        double height = report_value(table, row) / top * CHART;
         if (height > 0) {
             box(pages, x + row * step + step * 0.1, pages->y + 6 + CHART - height, step * 0.8, height,
                 ACCENT);
@@ -230,11 +212,11 @@ static void put_bars(struct pages *pages, const struct report_table *table)
 {
     enum { LABEL = 140, NUMBER = 70 };
     int rows = PQntuples(table->rows) < BARS_MAX ? PQntuples(table->rows) : BARS_MAX;
-    double most = largest(table), room = INNER - LABEL - NUMBER;
+    double most = report_largest(table), room = INNER - LABEL - NUMBER;
     char number[REPORT_NUMBER_SIZE];
     make_room(pages, rows * ROW + 8);
     for (int row = 0; row < rows; row++) {
-        double length = value_at(table, row) / most * room;
+        double length = report_value(table, row) / most * room;
         colour(pages, INK);
         put(pages, MARGIN, pages->y + 2, LABEL - 6, RIGHT, 8, PLAIN, pg_get_text(table->rows, row, 0));
         if (length > 0) {
@@ -251,7 +233,7 @@ static void put_bars(struct pages *pages, const struct report_table *table)
 static void put_section(struct pages *pages, const struct report_table *table)
 {
     enum { HEADING = 26, SPACE = 20 };
-    bool drawn = table->section->chart != REPORT_PLAIN && largest(table) > 0;
+    bool drawn = table->section->chart != REPORT_PLAIN && report_largest(table) > 0;
     int bars = PQntuples(table->rows) < BARS_MAX ? PQntuples(table->rows) : BARS_MAX;
     double first = !drawn ? 3 * ROW : table->section->chart == REPORT_BARS ? bars * ROW + 8 : CHART + 24;
     make_room(pages, HEADING + first); /* no heading stands alone */

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report/report_run.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/json.h"
-#include "base/log.h"
 #include "http/keyset.h"
-#include "identity/audit.h"
+#include "identity/item.h"
 #include "queries.h"
 #include "report/report.h"
+#include "report/report_file.h"
 #include "work/queue.h"
 
 /* One whose job is gone or dead will not be made any more, whatever its row says. */
@@ -27,9 +22,6 @@
         "r.created_at") ", 'started_at', " PG_UTC("r.started_at") ", 'finished_at', " PG_UTC("r.finished_at") ")"
 
 static const struct pg_statement START = {"report_run", sql_report_run};
-/* Before it, so that its snapshot shows what others began. */
-static const struct pg_statement ONE_BY_ONE = {
-    "report_run_lock", "SELECT pg_advisory_xact_lock(hashtext('report runs'), hashtext($1::text))"};
 static const struct pg_statement EXISTS_ = {"report_exists",
                                             "SELECT FROM reports WHERE workspace_id = $1 AND id = $2::uuid"};
 static const struct pg_statement LIST = {
@@ -38,13 +30,9 @@ static const struct pg_statement LIST = {
     "ORDER BY r.created_at DESC, r.id DESC LIMIT 100"};
 static const struct pg_statement SHOW = {
     "report_run_show",
-    "SELECT r.id, " ITEM ", " STATE ", r.size_bytes, r.format, r.first_day, r.first_day + r.days - 1 "
-    "FROM report_runs r WHERE r.workspace_id = $1 AND r.report_id = $2::uuid AND r.id = $3::uuid AND EXISTS (SELECT FROM reports o WHERE o.workspace_id = $1 AND o.id = $2::uuid)"};
-static const struct pg_statement PIECE = {
-    "report_piece",
-    "SELECT piece FROM report_files WHERE workspace_id = $1 AND run_id = $2::uuid AND no = $3"};
-
-enum { COLUMN_ITEM = 1, COLUMN_STATE, COLUMN_SIZE, COLUMN_FORMAT, COLUMN_FIRST, COLUMN_LAST };
+    "SELECT r.id, " ITEM ", " STATE ", r.size_bytes, r.format, r.first_day, r.first_day + r.days - 1, " PG_US(
+        "r.finished_at") " FROM report_runs r WHERE r.workspace_id = $1 AND r.report_id = $2::uuid AND r.id = $3::uuid AND EXISTS (SELECT FROM reports o WHERE o.workspace_id = $1 AND o.id = $2::uuid)"};
+enum { COLUMN_ITEM = 1, COLUMN_STATE, COLUMN_SIZE, COLUMN_FORMAT, COLUMN_FIRST, COLUMN_LAST, COLUMN_MADE };
 
 static enum err no_such_run(struct request *request)
 {
@@ -62,10 +50,10 @@ static enum err explain(struct pg *pg, struct request *request)
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO row = NULL;
-    enum err e = report_params(request, &params);
+    enum err e = item_params(request, REPORT_KIND, &params);
     e = e ? e : pg_query(pg, &EXISTS_, &params, &row);
     if (e || PQntuples(row) == 0) {
-        return e ? e : report_unknown(request);
+        return e ? e : item_unknown(request, REPORT_KIND);
     }
     return problem_say(
         &request->problem, ERR_CONFLICT,
@@ -76,7 +64,7 @@ static enum err start(struct pg *pg, void *argument)
 {
     struct starting *starting = argument;
     struct request *request = starting->request;
-    struct pg_params params = {0}, space = {0};
+    struct pg_params params = {0};
     PG_RESULT_AUTO begun = NULL;
     int64_t job_id = 0;
     const struct queue_order order = {
@@ -84,11 +72,12 @@ static enum err start(struct pg *pg, void *argument)
         .payload = arena_printf(request->arena, "{\"workspace_id\": %lld, \"run_id\": \"%s\"}",
                                 (long long)request->principal.workspace_id, starting->run_id),
         .priority = 1};
-    const struct audit_change change = {
-        .statement = &START, .params = &params, .action = "report.run", .kind = "report_run"};
-    enum err e = report_params(request, &params);
-    pg_int(&space, request->principal.workspace_id);
-    e = e ? e : pg_query(pg, &ONE_BY_ONE, &space, NULL);
+    const struct audit_change change = {.statement = &START,
+                                        .params = &params,
+                                        .before = item_one_by_one,
+                                        .action = "report.run",
+                                        .kind = "report_run"};
+    enum err e = item_params(request, REPORT_KIND, &params);
     e = e ? e : queue_put(pg, &order, &job_id);
     pg_text(&params, starting->run_id);
     pg_int(&params, job_id);
@@ -103,7 +92,7 @@ static enum err show_run(struct request *request, struct response *response, int
 {
     struct pg_params params = {0};
     PG_RESULT_AUTO row = NULL;
-    enum err e = report_params(request, &params);
+    enum err e = item_params(request, REPORT_KIND, &params);
     pg_text(&params, run_id);
     e = e ? e : pg_query(request->services->pg, &SHOW, &params, &row);
     if (!e && PQntuples(row) == 0) {
@@ -138,10 +127,10 @@ enum err report_run_list(struct request *request, struct response *response)
     struct pg_params params = {0};
     PG_RESULT_AUTO known = NULL;
     PG_RESULT_AUTO rows = NULL;
-    enum err e = report_params(request, &params);
+    enum err e = item_params(request, REPORT_KIND, &params);
     e = e ? e : pg_query(request->services->pg, &EXISTS_, &params, &known);
     if (!e && PQntuples(known) == 0) {
-        return report_unknown(request);
+        return item_unknown(request, REPORT_KIND);
     }
     e = e ? e : pg_query(request->services->pg, &LIST, &params, &rows);
     if (!e) {
@@ -165,110 +154,6 @@ enum err report_run_show(struct request *request, struct response *response)
     return e ? e : show_run(request, response, 200, run_id);
 }
 
-/* ---- its file ---- */
-
-/* Take a piece of the file. False: no more are wanted. */
-typedef bool piece_taker(void *argument, const uint8_t *piece, size_t length);
-
-static enum err each_piece(struct request *request, const char *run_id, piece_taker *take, void *argument,
-                           int64_t *ret_size)
-{
-    *ret_size = 0;
-    for (int no = 0;; no++) {
-        struct pg_params params = {0};
-        PG_RESULT_AUTO row = NULL;
-        size_t length;
-        pg_int(&params, request->principal.workspace_id);
-        pg_text(&params, run_id);
-        pg_int(&params, no);
-        enum err e = pg_query(request->services->pg, &PIECE, &params, &row);
-        if (e || PQntuples(row) == 0) {
-            return e;
-        }
-        unsigned char *piece = PQunescapeBytea((const unsigned char *)PQgetvalue(row, 0, 0), &length);
-        bool more = piece && take(argument, piece, length);
-        *ret_size += piece ? (int64_t)length : 0;
-        PQfreemem(piece);
-        if (!more) {
-            return ERR_UNAVAILABLE;
-        }
-    }
-}
-
-static bool take_for_shell(void *argument, const uint8_t *piece, size_t length)
-{
-    return response_send(argument, (const char *)piece, length);
-}
-
-static bool take_for_disk(void *argument, const uint8_t *piece, size_t length)
-{
-    const int *fd = argument;
-    while (length) {
-        ssize_t written = write(*fd, piece, length);
-        if (written <= 0) {
-            return false;
-        }
-        piece += written;
-        length -= (size_t)written;
-    }
-    return true;
-}
-
-/* Whole or not at all, whoever else puts it there at the same time. */
-static enum err put_on_disk(struct request *request, const char *run_id, const char *path, int64_t size)
-{
-    int64_t got = 0;
-    uint8_t mark[16];
-    char mark_text[UUID_TEXT_SIZE];
-    uuid_v7(mark);
-    uuid_format(mark, mark_text);
-    const char *half = arena_printf(request->arena, "%s.%s", path, mark_text);
-    int fd = open(half, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    enum err e = fd < 0 ? ERR_UNAVAILABLE : each_piece(request, run_id, take_for_disk, &fd, &got);
-    bool fine = !e && got == size && fchmod(fd, 0640) == 0;
-    int reason = errno;
-    fine = fd >= 0 && close(fd) == 0 && fine && rename(half, path) == 0;
-    if (!fine && fd >= 0) {
-        unlink(half);
-    }
-    if (!fine && !e && got != size) {
-        return no_such_run(request); /* its days are over, or somebody deleted the report */
-    }
-    if (!fine) {
-        log_error("%s: cannot be written: %s", half, strerror(reason));
-    }
-    return fine ? ERR_OK : ERR_UNAVAILABLE;
-}
-
-static const char *type_of(const char *format)
-{
-    return strcmp(format, "pdf") == 0    ? "application/pdf"
-           : strcmp(format, "html") == 0 ? "text/html; charset=utf-8"
-           : strcmp(format, "csv") == 0  ? "text/csv; charset=utf-8; header=present"
-                                         : "application/json";
-}
-
-/* From the cache of this host, into which it is put when it is not there. */
-static enum err hand_over(struct request *request, struct response *response, const char *run_id,
-                          const PGresult *row)
-{
-    const char *name =
-        arena_printf(request->arena, "report-%s.%s", run_id, pg_get_text(row, 0, COLUMN_FORMAT));
-    const char *path = arena_printf(request->arena, "%s/%s", request->services->config->cache_dir, name);
-    int64_t size = pg_get_int(row, 0, COLUMN_SIZE);
-    struct stat there;
-    /* One that is asked for again is young; when it was made stays, or nobody could go on where he was cut
-     * off. */
-    static const struct timespec NOW[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
-    bool kept = stat(path, &there) == 0 && there.st_size == size && utimensat(AT_FDCWD, path, NOW, 0) == 0;
-    enum err e = kept ? ERR_OK : put_on_disk(request, run_id, path, size);
-    if (!e) {
-        response_file(response, type_of(pg_get_text(row, 0, COLUMN_FORMAT)),
-                      arena_printf(request->arena, "/.tallygate-files/%s", name));
-    }
-    return e;
-}
-
 enum err report_run_download(struct request *request, struct response *response)
 {
     const char *run_id;
@@ -277,7 +162,7 @@ enum err report_run_download(struct request *request, struct response *response)
     struct pg_params params = {0};
     PG_RESULT_AUTO row = NULL;
     enum err e = run_of(request, &run_id);
-    e = e ? e : report_params(request, &params);
+    e = e ? e : item_params(request, REPORT_KIND, &params);
     pg_text(&params, run_id);
     e = e ? e : pg_query(request->services->pg, &SHOW, &params, &row);
     if (e) {
@@ -296,10 +181,9 @@ enum err report_run_download(struct request *request, struct response *response)
                     arena_printf(request->arena, "attachment; filename=\"report-%s-%s.%s\"",
                                  pg_get_text(row, 0, COLUMN_FIRST), pg_get_text(row, 0, COLUMN_LAST),
                                  pg_get_text(row, 0, COLUMN_FORMAT)));
-    if (request->principal.kind == PRINCIPAL_SHELL) {
-        int64_t size;
-        e = each_piece(request, lower, take_for_shell, response, &size);
-        return e || size == pg_get_int(row, 0, COLUMN_SIZE) ? e : no_such_run(request);
-    }
-    return hand_over(request, response, lower, row);
+    const struct report_file file = {.run_id = lower,
+                                     .format = pg_get_text(row, 0, COLUMN_FORMAT),
+                                     .size_bytes = pg_get_int(row, 0, COLUMN_SIZE),
+                                     .made_us = pg_get_int(row, 0, COLUMN_MADE)};
+    return report_file_send(request, response, &file);
 }

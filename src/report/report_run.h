@@ -2,10 +2,6 @@
 /*
  * Runs of reports: asked for by a request, made by a background job (report_make.h), and kept with their
  * files for reports_keep_days.
- *
- * A file is in the database, so every host has it and a backup too. The host that is asked for it puts it
- * into its cache_dir, from where nginx sends it (X-Accel-Redirect): ranges, slow readers and repeats cost no
- * thread of a pool. What lies there unasked for a day is the business of systemd-tmpfiles.
  */
 #ifndef TALLYGATE_REPORT_REPORT_RUN_H
 #define TALLYGATE_REPORT_REPORT_RUN_H
@@ -23,7 +19,7 @@ enum err report_run_start(struct request *request, struct response *response);
 /* GET /reports/{id}/runs and /reports/{id}/runs/{run_id} */
 enum err report_run_list(struct request *request, struct response *response);
 enum err report_run_show(struct request *request, struct response *response);
-/* GET /reports/{id}/runs/{run_id}/download. An administrator at a shell gets it in pieces. */
+/* GET /reports/{id}/runs/{run_id}/download. How it gets there is in report_file.h. */
 enum err report_run_download(struct request *request, struct response *response);
 
 #endif

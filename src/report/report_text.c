@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reports as JSON, CSV and HTML. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -112,28 +111,12 @@ static void put_text(struct buf *out, const char *text)
     }
 }
 
-static double value_at(const PGresult *rows, int row)
-{
-    const char *text = pg_get_text(rows, row, 1);
-    return text ? strtod(text, NULL) : 0;
-}
-
-static double largest(const PGresult *rows)
-{
-    double most = 0;
-    for (int row = 0; row < PQntuples(rows); row++) {
-        double value = value_at(rows, row);
-        most = value > most ? value : most;
-    }
-    return most;
-}
-
 /* A drawing of columns, one for each row. Bars of other sections stand in their tables. */
 static void put_columns(struct buf *out, const struct report_table *table)
 {
     enum { WIDTH = 720, HEIGHT = 140 };
     int rows = PQntuples(table->rows);
-    double most = largest(table->rows);
+    double most = report_largest(table);
     if (rows == 0 || most <= 0) {
         return;
     }
@@ -141,7 +124,7 @@ static void put_columns(struct buf *out, const struct report_table *table)
     buf_printf(out, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s: %s\">\n", WIDTH, HEIGHT,
                table->section->heading, table->section->labels[1]);
     for (int row = 0; row < rows; row++) {
-        double height = value_at(table->rows, row) / most * HEIGHT;
+        double height = report_value(table, row) / most * HEIGHT;
         if (height > 0) {
             buf_printf(out, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\"><title>", row * step,
                        HEIGHT - height, step * 0.8, height);
@@ -156,7 +139,7 @@ static void put_table(struct buf *out, const struct report_table *table)
 {
     char number[REPORT_NUMBER_SIZE];
     const struct report_section *section = table->section;
-    double most = section->chart == REPORT_BARS ? largest(table->rows) : 0;
+    double most = section->chart == REPORT_BARS ? report_largest(table) : 0;
     if (PQntuples(table->rows) == 0) {
         buf_puts(out, "<p>There was nothing in this period.</p>\n");
         return;
@@ -171,7 +154,7 @@ static void put_table(struct buf *out, const struct report_table *table)
         put_text(out, pg_get_text(table->rows, row, 0));
         buf_puts(out, "</th>");
         for (size_t column = 1; column < section->columns_count; column++) {
-            double value = column == 1 && most > 0 ? value_at(table->rows, row) : 0;
+            double value = column == 1 && most > 0 ? report_value(table, row) : 0;
             buf_puts(out, "<td>");
             if (value > 0) {
                 buf_printf(out, "<i style=\"width:%.1f%%\"></i>", value / most * 100);

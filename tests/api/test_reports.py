@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """/reports: definitions, runs, and the files in all their forms, looked at with the tools of others."""
+import concurrent.futures
 import csv
 import datetime
 import hashlib
@@ -110,6 +111,53 @@ def test_a_hundred_are_the_most(stack, user):
     assert_problem(user.post("/reports", REPORT), 409)
 
 
+@pytest.mark.parametrize("path, body, table, columns", [
+    ("/reports", REPORT, "reports", "name, sections, range, format) SELECT %s, gen_random_uuid(), 'x', '{daily}', '1d', 'json'"),
+    ("/webhooks", {"url": "https://example.org/", "event_types": ["*"]}, "webhooks", "url, event_types, secret) SELECT %s, gen_random_uuid(), 'https://x', '{*}', ''")])
+def test_a_hundred_are_the_most_at_once(stack, user, path, body, table, columns):
+    stack.postgres.query(f"INSERT INTO {table} (workspace_id, id, {columns} FROM generate_series(1, 99)", user.workspace)
+    clients = [stack.new_client(user.token) for _ in range(6)]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        statuses = sorted(answer.status for answer in pool.map(lambda client: client.post(path, body), clients))
+    assert statuses == [201] + [409] * 5
+
+
+def test_two_hundred_a_day(stack, user):
+    report = make(user)
+    stack.postgres.query("INSERT INTO report_runs (workspace_id, report_id, id, job_id, name, sections, format, first_day, days, state) "
+                         "SELECT %s, %s, gen_random_uuid(), 0, 'x', '{daily}', 'json', current_date, 1, 'done' FROM generate_series(1, 200)", user.workspace, report["id"])
+    assert_problem(user.post(f"/reports/{report['id']}/run"), 409)
+    stack.postgres.query("DELETE FROM report_runs WHERE id = (SELECT id FROM report_runs WHERE workspace_id = %s LIMIT 1)", user.workspace)
+    begun = user.post(f"/reports/{report['id']}/run")
+    assert begun.status == 202
+    stack.postgres.query("DELETE FROM jobs WHERE payload->>'run_id' = %s", begun.json()["run_id"])
+
+
+def test_the_same_key_asks_once(stack, user):
+    path = f"/reports/{make(user)['id']}"
+    first, second = (user.post(f"{path}/run", headers={"Idempotency-Key": "once"}) for _ in range(2))
+    assert first.status == second.status == 202 and first.json() == second.json() and len(user.get(f"{path}/runs").json()["items"]) == 1
+    stack.postgres.query("DELETE FROM jobs WHERE payload->>'run_id' = %s", first.json()["run_id"])
+
+
+def test_deleted_while_it_is_kept(stack, user):
+    """A deletion waits for who keeps a file, and then takes that as well; a run that comes later finds no report."""
+    report = make(user)
+    begun = user.post(f"/reports/{report['id']}/run").json()
+    with stack.postgres.connect() as connection, connection.cursor() as cursor:  # as report_make.c does it
+        cursor.execute("SELECT FROM reports WHERE id = %s FOR KEY SHARE", [report["id"]])
+        cursor.execute("UPDATE report_runs SET state = 'done', size_bytes = 1 WHERE id = %s", [begun["run_id"]])
+        cursor.execute("INSERT INTO report_files (workspace_id, run_id, no, piece) VALUES (%s, %s, 0, 'x')", [user.workspace, begun["run_id"]])
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            deletion = pool.submit(stack.new_client(user.token).delete, f"/reports/{report['id']}")
+            wait_for(lambda: stack.postgres.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'FROM reports'"), 30, "a deletion that waits")
+            connection.commit()
+            assert deletion.result().status == 204
+    for table, column in (("report_runs", "id"), ("report_files", "run_id")):
+        assert stack.postgres.query(f"SELECT count(*) FROM {table} WHERE {column} = %s", begun["run_id"]) == [(0,)]
+    stack.postgres.query("DELETE FROM jobs WHERE payload->>'run_id' = %s", begun["run_id"])
+
+
 def test_ten_wait_at_the_most(stack, user):
     """Nobody makes them here. One whose job is gone or dead does not count, and says that it failed."""
     report = make(user)
@@ -176,7 +224,7 @@ def test_of_nothing(someone):
     assert "There was nothing" in made(someone, range="1d", format="html").decode()
 
 
-ODD_USERS = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "'quote", 'say "hi"', "a,b", "line\nfeed", "<script>alert(1)</script>", "&amp;", "李明", "Ünder", "שלום", "\x01\x02", "x" * 255]
+ODD_USERS = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "'quote", 'say "hi"', "a,b", "line\nfeed", "<script>alert(1)</script>", "&amp;", "李明", "Ünder", "שלום", "\x01\x02", "\ufe66HYPERLINK(1)", "\ufe6bx", "🙂" * 255]
 
 
 class _Page(html.parser.HTMLParser):
@@ -204,7 +252,7 @@ def test_texts_of_anybody(someone):
     table = list(csv.reader(io.StringIO(made(someone, format="csv", **fields).decode(), newline="")))
     assert table[0] == ["section", "group", "measure", "value"] and {len(row) for row in table} == {4}
     cells = {row[1] for row in table if row[0] == "top_users"}
-    assert cells == {f"'{user}" if user[0] in "=+-@'" else user for user in ODD_USERS}
+    assert cells == {f"'{user}" if user[0] in "=+-@'\ufe66\ufe6b" else user for user in ODD_USERS}
     assert ["costs", now.date().isoformat(), "cost", str(Decimal("1234567.5") * len(ODD_USERS))] in table
 
     page = _Page(made(someone, format="html", **fields).decode())
@@ -299,17 +347,61 @@ def test_with_its_report_goes_what_was_made(busy, someone):
 
 
 def test_a_directory_that_takes_nothing(busy, someone):
-    """A fault of this host: 503, and well again when it is."""
+    """Then the file goes through the worker; and by nginx again, when the directory is well."""
     done = run(someone, make(someone))
     cache, away = busy.dir / "cache", busy.dir / "elsewhere"
     cache.rename(away)
     try:
         answer = fetch(someone, done)
-        assert_problem(answer, 503)
-        assert answer.headers["Retry-After"]
+        assert (answer.status, hashlib.sha256(answer.body).hexdigest()) == (200, done["sha256"])
+        assert answer.headers["Content-Disposition"].endswith('.json"') and answer.headers["Content-Type"] == "application/json" and "ETag" not in answer.headers
     finally:
         away.rename(cache)
-    assert fetch(someone, done).status == 200
+    again = fetch(someone, done)
+    assert (again.status, again.body) == (200, answer.body) and again.headers["ETag"]
+
+
+def test_a_file_whose_days_are_over(busy, someone):
+    done = run(someone, make(someone))
+    busy.postgres.query("DELETE FROM report_files WHERE run_id = %s", done["run_id"])
+    assert_problem(fetch(someone, done), 404)
+    assert not list((busy.dir / "cache").glob(f"*{done['run_id']}*"))
+
+
+def test_where_it_was_cut_off(busy, someone):
+    """A client goes on with what it has, also when the file was fetched anew meanwhile, as another host would."""
+    done = run(someone, make(someone))
+    whole = fetch(someone, done, headers={"Accept-Encoding": "identity"})
+    (busy.dir / "cache" / f"report-{done['run_id']}.json").unlink()
+    rest = fetch(someone, done, headers={"Accept-Encoding": "identity", "Range": "bytes=10-", "If-Range": whole.headers["ETag"]})
+    assert (rest.status, rest.body) == (206, whole.body[10:])
+
+
+@pytest.fixture(scope="module")
+def strict(make_stack):
+    return make_stack(jobs=True, jobs_statement_timeout_s=2, cors_origins="https://app.example.org")
+
+
+def test_another_origin_may_fetch(strict):
+    user = strict.new_user()
+    answer = fetch(user, run(user, make(user)), headers={"Origin": "https://app.example.org"})
+    assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org" and "Origin" in answer.headers["Vary"]
+    exposed = answer.headers["Access-Control-Expose-Headers"].lower()
+    assert "x-request-id" in exposed and "content-disposition" in exposed
+
+
+def test_one_that_takes_too_long(strict):
+    """It fails at once and says why, rather than four times in another's place."""
+    user = strict.new_user()
+    report = make(user)
+    with strict.postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE rollup_user_day IN ACCESS EXCLUSIVE MODE")
+        begun = user.post(f"/reports/{report['id']}/run").json()
+        path = f"/reports/{report['id']}/runs/{begun['run_id']}"
+        failed = wait_for(lambda: (lambda r: r if r["status"] == "failed" else None)(user.get(path).json()), 30, "the failure")
+        assert "takes too long" in failed["error"] and failed["finished_at"]
+        connection.rollback()
+    assert run(user, report)["status"] == "done"
 
 
 # ---- once, and told ----

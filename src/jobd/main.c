@@ -30,6 +30,7 @@
 #include "base/trace.h"
 #include "identity/mail.h"
 #include "jobd/handlers.h"
+#include "report/report_write.h"
 #include "store/migrate.h"
 #include "work/delivery.h"
 #include "work/relay.h"
@@ -260,6 +261,9 @@ static int run(const struct config *config, const char *metrics_path, char **arg
         runner_run(&options);
     }
     trace_stop();
+#ifdef __SANITIZE_ADDRESS__
+    report_write_end();
+#endif
     metrics_count_cpu();
     atomic_store(&metrics_seat()->ready, 0);
     pthread_join(waiter, NULL);

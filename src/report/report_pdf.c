@@ -4,6 +4,7 @@
  * has. The report is drawn twice, first for nobody, as each page says how many there are.
  */
 #include <cairo-pdf.h>
+#include <fontconfig/fontconfig.h>
 #include <pango/pangocairo.h>
 #include <string.h>
 
@@ -259,11 +260,13 @@ static void put_section(struct pages *pages, const struct report_table *table)
 /* ---- the whole ---- */
 
 /* Returns how many pages it has; 0 when cairo failed. */
-static int draw(const struct report_content *content, cairo_surface_t *surface, int total)
+static int draw(const struct report_content *content, PangoContext *context, cairo_surface_t *surface,
+                int total)
 {
     struct pages pages = {.content = content, .total = total};
     pages.cairo = cairo_create(surface);
-    pages.layout = pango_cairo_create_layout(pages.cairo);
+    pages.layout = pango_layout_new(context);
+    pango_cairo_update_layout(pages.cairo, pages.layout);
     pages.fonts[PLAIN] = pango_font_description_from_string("DejaVu Sans");
     pages.fonts[STRONG] = pango_font_description_from_string("DejaVu Sans Bold");
     pango_layout_set_single_paragraph_mode(pages.layout, TRUE);
@@ -294,15 +297,26 @@ static cairo_status_t take(void *closure, const unsigned char *data, unsigned in
 
 bool report_write_pdf(const struct report_content *content, struct buf *out)
 {
+    /* Of its own, and not the thread's, which would keep all glyphs that it ever drew. */
+    PangoFontMap *fonts = pango_cairo_font_map_new();
+    PangoContext *context = pango_font_map_create_context(fonts);
     cairo_surface_t *nobody = cairo_pdf_surface_create_for_stream(take, NULL, WIDTH, HEIGHT);
-    int total = draw(content, nobody, 0);
+    int total = draw(content, context, nobody, 0);
     cairo_surface_destroy(nobody);
     cairo_surface_t *surface = cairo_pdf_surface_create_for_stream(take, out, WIDTH, HEIGHT);
     cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, content->name);
     cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_CREATE_DATE, content->made_at);
-    bool drawn = total && draw(content, surface, total);
+    bool drawn = total && draw(content, context, surface, total);
     cairo_surface_finish(surface);
     drawn = drawn && cairo_surface_status(surface) == CAIRO_STATUS_SUCCESS;
     cairo_surface_destroy(surface);
+    g_object_unref(context);
+    g_object_unref(fonts);
     return drawn;
+}
+
+void report_write_end(void)
+{
+    cairo_debug_reset_static_data();
+    FcFini();
 }

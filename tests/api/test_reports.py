@@ -150,7 +150,7 @@ def test_deleted_while_it_is_kept(stack, user):
         cursor.execute("INSERT INTO report_files (workspace_id, run_id, no, piece) VALUES (%s, %s, 0, 'x')", [user.workspace, begun["run_id"]])
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             deletion = pool.submit(stack.new_client(user.token).delete, f"/reports/{report['id']}")
-            wait_for(lambda: stack.postgres.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'FROM reports'"), 30, "a deletion that waits")
+            wait_for(lambda: stack.postgres.query("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'FROM reports'"), 30, "a deletion that waits")
             connection.commit()
             assert deletion.result().status == 204
     for table, column in (("report_runs", "id"), ("report_files", "run_id")):

@@ -100,6 +100,24 @@ def test_killed_under_load(machine, token, victim):
     wait_for(lambda: machine.state("tallygate-jobd.service") == "active", what="jobs to be run")
 
 
+def test_a_report(machine, token):
+    """Drawn by one unit, and put where nginx may read it by another, within what the two may do."""
+    def ask(path, *arguments):
+        status, body, error = machine.curl(path, "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json", *arguments)
+        assert status in (200, 201, 202), (status, body, error)
+        return body
+    report = json.loads(ask("/reports", "-d", '{"name": "Installed", "sections": ["summary", "daily"], "range": "7d", "format": "pdf"}'))
+    begun = json.loads(ask(f"/reports/{report['id']}/run", "-X", "POST"))
+    path = f"/reports/{report['id']}/runs/{begun['run_id']}"
+    done = wait_for(lambda: (lambda run: run if run["status"] in ("done", "failed") else None)(json.loads(ask(path))), 60, "the report")
+    assert done["status"] == "done", done
+    head = ask(f"{path}/download", "-o", "/root/report.pdf", "-D", "-")
+    assert "etag:" in head.lower() and machine.file("/root/report.pdf").read_bytes().startswith(b"%PDF-")
+    assert machine.out("sha256sum", "/root/report.pdf").split()[0] == done["sha256"]
+    assert machine.out("stat", "-c", "%U %G %a", "/var/cache/tallygate") == "tallygate tallygate-web 2750"
+    assert machine.out("stat", "-c", "%U %G %a", f"/var/cache/tallygate/report-{begun['run_id']}.pdf") == "tallygate tallygate-web 640"
+
+
 def test_what_timers_do_at_night(machine):
     """By the units, as the users and within the limits that these set."""
     machine.run("sh", "-c", "umask 077; openssl rand -base64 24 >/etc/tallygate/backup.passphrase")

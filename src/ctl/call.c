@@ -93,6 +93,7 @@ int ctl_call(struct ctl *ctl, const struct ctl_call *call, struct json_object **
     } else if (answer.length) {
         (void)json_parse(answer.data, answer.length, ret_answer, &fault);
     }
+    out.stream.broken = out.stream.broken || (call->stream && fflush(call->stream) != 0);
     if (!e && out.stream.broken) {
         fprintf(stderr, "tallygatectl: not all could be written\n");
         e = ERR_INTERNAL;

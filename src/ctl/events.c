@@ -45,9 +45,6 @@ static int export_all(struct ctl *ctl, int argc, char **argv)
     int code = ctl_call_enter(ctl, &call, argv[first]);
     code = code ? code : ctl_call(ctl, &call, &answer);
     buf_free(&query);
-    if (!code && fflush(stdout) != 0) {
-        code = ctl_fail("events export", "not all could be written");
-    }
     return code;
 }
 

@@ -38,12 +38,14 @@ static const struct pg_statement CHANGE = {
 /* First alone, so that what follows sees what a run that ends meanwhile has kept. */
 static const struct pg_statement HOLD = {
     "report_delete_hold", "SELECT FROM reports WHERE workspace_id = $1 AND id = $2::uuid FOR UPDATE"};
-/* With all that was made of it. */
+/* With its files, and the jobs that would make more. That runs were asked for goes on to count; nobody is
+ * shown them. */
 static const struct pg_statement DELETE = {
     "report_delete",
     "WITH gone AS (DELETE FROM reports WHERE workspace_id = $1 AND id = $2::uuid RETURNING id, workspace_id), "
-    "runs AS (DELETE FROM report_runs WHERE workspace_id = $1 AND report_id = (SELECT id FROM gone) RETURNING id), "
-    "files AS (DELETE FROM report_files WHERE workspace_id = $1 AND run_id IN (SELECT id FROM runs)) "
+    "runs AS (UPDATE report_runs SET name = '' WHERE workspace_id = $1 AND report_id = (SELECT id FROM gone) RETURNING id, job_id), "
+    "files AS (DELETE FROM report_files WHERE workspace_id = $1 AND run_id IN (SELECT id FROM runs)), "
+    "waiting AS (DELETE FROM jobs WHERE id IN (SELECT job_id FROM runs) AND state = 'waiting') "
     "SELECT id, " DETAIL " FROM gone"};
 
 enum err report_list(struct request *request, struct response *response)

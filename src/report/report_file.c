@@ -57,9 +57,26 @@ static const char *type_of(const char *format)
 
 /* ---- through the worker ---- */
 
+/* Only an answer that is the file has its name. */
+static void name_answer(struct request *request, struct response *response, const struct report_file *file)
+{
+    response_header(response, "Content-Disposition",
+                    arena_printf(request->arena, "attachment; filename=\"%s\"", file->name));
+}
+
+struct sending {
+    struct request *request;
+    struct response *response;
+    const struct report_file *file;
+};
+
 static bool take_for_client(void *argument, const uint8_t *piece, size_t length)
 {
-    return response_send(argument, (const char *)piece, length);
+    const struct sending *sending = argument;
+    if (!sending->response->stream->started) {
+        name_answer(sending->request, sending->response, sending->file);
+    }
+    return response_send(sending->response, (const char *)piece, length);
 }
 
 static enum err send_in_pieces(struct request *request, struct response *response,
@@ -67,7 +84,9 @@ static enum err send_in_pieces(struct request *request, struct response *respons
 {
     response_empty(response, 200);
     response->content_type = type_of(file->format);
-    return each_piece(request, file, take_for_client, response);
+    struct sending sending = {request, response, file};
+    enum err e = each_piece(request, file, take_for_client, &sending);
+    return response->stream->broken ? ERR_OK : e; /* whoever sends them knows that nobody takes them */
 }
 
 /* ---- by nginx ---- */
@@ -151,6 +170,7 @@ enum err report_file_send(struct request *request, struct response *response, co
         return send_in_pieces(request, response, file);
     }
     if (!e) {
+        name_answer(request, response, file);
         response_file(response, type_of(file->format),
                       arena_printf(request->arena, "/.tallygate-files/%s", name));
     }

@@ -15,6 +15,7 @@
 struct report_file {
     const char *run_id; /* as uuid_format() has it: it is a part of the name on the disk */
     const char *format; /* and so is this */
+    const char *name;   /* that the client may keep it under */
     int64_t size_bytes;
     int64_t made_us; /* when; it tells versions apart (Last-Modified, ETag), on all hosts alike */
 };

@@ -11,11 +11,13 @@
 
 enum { PIECE_BYTES = 1024 * 1024 };
 
-/* Who comes a second time, after a process was lost, finds it running. */
+/* Who comes a second time finds it running, after a process was lost, or failed, after somebody had the job
+ * tried again. */
 static const struct pg_statement BEGIN = {
     "report_begin",
-    "UPDATE report_runs r SET state = 'running', started_at = now() FROM workspaces w "
-    "WHERE r.workspace_id = $1 AND r.id = $2::uuid AND r.state IN ('queued', 'running') AND w.id = r.workspace_id "
+    "UPDATE report_runs r SET state = 'running', started_at = now(), finished_at = NULL, error = NULL FROM workspaces w, reports o "
+    "WHERE r.workspace_id = $1 AND r.id = $2::uuid AND r.state <> 'done' AND w.id = r.workspace_id "
+    "AND o.workspace_id = r.workspace_id AND o.id = r.report_id "
     "RETURNING r.name, w.name, r.format, r.first_day::text, (r.first_day + r.days - 1)::text, r.days, "
     "array_to_string(r.sections, ' ')"};
 /* Held to the end, so that a deletion finds all or nothing. */

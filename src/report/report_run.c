@@ -112,12 +112,13 @@ enum err report_run_start(struct request *request, struct response *response)
     uuid_v7(id);
     uuid_format(id, starting.run_id);
     enum err e = pg_transaction(request->services->pg, start, &starting);
+    e = e ? e : show_run(request, response, 202, starting.run_id);
     if (!e) {
         response_header(response, "Location",
                         arena_printf(request->arena, "/reports/%s/runs/%s", request_param(request, "id"),
                                      starting.run_id));
     }
-    return e ? e : show_run(request, response, 202, starting.run_id);
+    return e;
 }
 
 /* ---- what became of it ---- */
@@ -177,13 +178,12 @@ enum err report_run_download(struct request *request, struct response *response)
     }
     uuid_parse(run_id, id);
     uuid_format(id, lower);
-    response_header(response, "Content-Disposition",
-                    arena_printf(request->arena, "attachment; filename=\"report-%s-%s.%s\"",
-                                 pg_get_text(row, 0, COLUMN_FIRST), pg_get_text(row, 0, COLUMN_LAST),
-                                 pg_get_text(row, 0, COLUMN_FORMAT)));
-    const struct report_file file = {.run_id = lower,
-                                     .format = pg_get_text(row, 0, COLUMN_FORMAT),
-                                     .size_bytes = pg_get_int(row, 0, COLUMN_SIZE),
-                                     .made_us = pg_get_int(row, 0, COLUMN_MADE)};
+    const struct report_file file = {
+        .run_id = lower,
+        .format = pg_get_text(row, 0, COLUMN_FORMAT),
+        .name = arena_printf(request->arena, "report-%s-%s.%s", pg_get_text(row, 0, COLUMN_FIRST),
+                             pg_get_text(row, 0, COLUMN_LAST), pg_get_text(row, 0, COLUMN_FORMAT)),
+        .size_bytes = pg_get_int(row, 0, COLUMN_SIZE),
+        .made_us = pg_get_int(row, 0, COLUMN_MADE)};
     return report_file_send(request, response, &file);
 }

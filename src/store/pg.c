@@ -39,7 +39,7 @@ enum {
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 1000,
     LOG_EVERY_S = 10,
-    PREPARED_SLOTS = 256, /* a power of two, well above the number of statements */
+    PREPARED_SLOTS = 512, /* a power of two, well above the number of statements */
     COPY_TEXT_MAX = 1024 * 1024,
     COPY_ASK_MS = 1000,
 };

@@ -7,6 +7,7 @@ import hashlib
 import html.parser
 import io
 import json
+import re
 import subprocess
 import uuid
 from decimal import Decimal
@@ -14,7 +15,7 @@ from decimal import Decimal
 import pytest
 
 from env.problems import assert_invalid, assert_problem
-from env.wait import wait_for
+from env.wait import TOP, wait_for
 from env.workspaces import Workspace
 from model import DAY, UTC, Event, Model, costs, summary
 
@@ -133,29 +134,22 @@ def test_two_hundred_a_day(stack, user):
     stack.postgres.query("DELETE FROM jobs WHERE payload->>'run_id' = %s", begun.json()["run_id"])
 
 
+def test_deleting_does_not_let_ask_for_more(stack, user):
+    """What was asked for goes on to count within its day, and nothing waits for a report that is gone."""
+    stack.postgres.query("INSERT INTO report_runs (workspace_id, report_id, id, job_id, name, sections, format, first_day, days, state) "
+                         "SELECT %s, gen_random_uuid(), gen_random_uuid(), 0, 'x', '{daily}', 'json', current_date, 1, 'done' FROM generate_series(1, 199)", user.workspace)
+    report = make(user)
+    begun = user.post(f"/reports/{report['id']}/run")
+    assert begun.status == 202 and user.delete(f"/reports/{report['id']}").status == 204
+    assert stack.postgres.query("SELECT count(*) FROM jobs WHERE payload->>'run_id' = %s", begun.json()["run_id"]) == [(0,)]
+    assert_problem(user.post(f"/reports/{make(user)['id']}/run"), 409)
+
+
 def test_the_same_key_asks_once(stack, user):
     path = f"/reports/{make(user)['id']}"
     first, second = (user.post(f"{path}/run", headers={"Idempotency-Key": "once"}) for _ in range(2))
-    assert first.status == second.status == 202 and first.json() == second.json() and len(user.get(f"{path}/runs").json()["items"]) == 1
+    assert first.status == second.status == 202 and first.json() == second.json() and "Location" in first.headers and len(user.get(f"{path}/runs").json()["items"]) == 1
     stack.postgres.query("DELETE FROM jobs WHERE payload->>'run_id' = %s", first.json()["run_id"])
-
-
-def test_deleted_while_it_is_kept(stack, user):
-    """A deletion waits for who keeps a file, and then takes that as well; a run that comes later finds no report."""
-    report = make(user)
-    begun = user.post(f"/reports/{report['id']}/run").json()
-    with stack.postgres.connect() as connection, connection.cursor() as cursor:  # as report_make.c does it
-        cursor.execute("SELECT FROM reports WHERE id = %s FOR KEY SHARE", [report["id"]])
-        cursor.execute("UPDATE report_runs SET state = 'done', size_bytes = 1 WHERE id = %s", [begun["run_id"]])
-        cursor.execute("INSERT INTO report_files (workspace_id, run_id, no, piece) VALUES (%s, %s, 0, 'x')", [user.workspace, begun["run_id"]])
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            deletion = pool.submit(stack.new_client(user.token).delete, f"/reports/{report['id']}")
-            wait_for(lambda: stack.postgres.query("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'FROM reports'"), 30, "a deletion that waits")
-            connection.commit()
-            assert deletion.result().status == 204
-    for table, column in (("report_runs", "id"), ("report_files", "run_id")):
-        assert stack.postgres.query(f"SELECT count(*) FROM {table} WHERE {column} = %s", begun["run_id"]) == [(0,)]
-    stack.postgres.query("DELETE FROM jobs WHERE payload->>'run_id' = %s", begun["run_id"])
 
 
 def test_ten_wait_at_the_most(stack, user):
@@ -342,8 +336,40 @@ def test_with_its_report_goes_what_was_made(busy, someone):
     assert fetch(someone, done).status == 200
     assert someone.delete(f"/reports/{report['id']}").status == 204
     assert_problem(fetch(someone, done), 404)
-    for table, column in (("report_runs", "id"), ("report_files", "run_id")):
-        assert busy.postgres.query(f"SELECT count(*) FROM {table} WHERE {column} = %s", done["run_id"]) == [(0,)]
+    assert busy.postgres.query("SELECT count(*) FROM report_files WHERE run_id = %s", done["run_id"]) == [(0,)]
+
+
+def _waits(busy, words, count=1):
+    wait_for(lambda: len(busy.postgres.query("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ %s", words)) == count, 30, words)
+
+
+def test_deleted_while_it_is_kept(busy, someone):
+    """Who keeps a file, who deletes and who asks for another run wait for one another, and nothing stays behind."""
+    report = make(someone)
+    path = f"/reports/{report['id']}"
+    with busy.postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM reports WHERE id = %s FOR UPDATE", [report["id"]])
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            asking = pool.submit(busy.new_client(someone.token).post, f"{path}/run")
+            _waits(busy, "Begin a run of a report")
+            cursor.execute("DELETE FROM reports WHERE id = %s", [report["id"]])
+            connection.commit()
+            assert_problem(asking.result(), 404)
+    assert busy.postgres.query("SELECT count(*) FROM jobs WHERE payload->>'workspace_id' = %s", str(someone.workspace)) == [(0,)]
+
+    report = make(someone)
+    path = f"/reports/{report['id']}"
+    with busy.postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE report_files IN SHARE MODE")  # the job waits where it has told that it is done
+        begun = someone.post(f"{path}/run").json()
+        _waits(busy, "INSERT INTO report_files")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            deletion = pool.submit(busy.new_client(someone.token).delete, path)
+            _waits(busy, "FROM reports WHERE workspace_id = .* FOR UPDATE")
+            connection.commit()
+            assert deletion.result().status == 204
+    assert busy.postgres.query("SELECT count(*) FROM report_files WHERE run_id = %s", begun["run_id"]) == [(0,)]
+    assert busy.postgres.query("SELECT name, state FROM report_runs WHERE id = %s", begun["run_id"]) == [("", "done")]
 
 
 def test_a_directory_that_takes_nothing(busy, someone):
@@ -364,8 +390,9 @@ def test_a_directory_that_takes_nothing(busy, someone):
 def test_a_file_whose_days_are_over(busy, someone):
     done = run(someone, make(someone))
     busy.postgres.query("DELETE FROM report_files WHERE run_id = %s", done["run_id"])
-    assert_problem(fetch(someone, done), 404)
-    assert not list((busy.dir / "cache").glob(f"*{done['run_id']}*"))
+    answer = fetch(someone, done)
+    assert_problem(answer, 404)
+    assert "Content-Disposition" not in answer.headers and not list((busy.dir / "cache").glob(f"*{done['run_id']}*"))
 
 
 def test_where_it_was_cut_off(busy, someone):
@@ -388,6 +415,20 @@ def test_another_origin_may_fetch(strict):
     assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org" and "Origin" in answer.headers["Vary"]
     exposed = answer.headers["Access-Control-Expose-Headers"].lower()
     assert "x-request-id" in exposed and "content-disposition" in exposed
+
+
+@pytest.mark.parametrize("limit, wanted", [("300s", "1min"), ("0", "1min"), ("2s", "2s")])
+def test_a_minute_at_the_most(stack, limit, wanted):
+    """The statement that a report begins with, as the program has it."""
+    source = (TOP / "src/report/report_content.c").read_text()
+    words = source[source.index('"report_limit"'):]
+    sql = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', words[len('"report_limit"'):words.index("};")]))
+    with stack.postgres.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"SET statement_timeout = '{limit}'")
+        cursor.execute(sql)
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone()[0] == wanted
+        connection.rollback()
 
 
 def test_one_that_takes_too_long(strict):
@@ -430,6 +471,22 @@ def test_it_is_told_once(busy, someone):
     assert someone.get(f"/reports/{done['report_id']}/runs/{done['run_id']}").json() == done
 
 
+def test_tried_again_by_an_administrator(busy, someone):
+    """A run that failed is made after all when somebody has its job tried again."""
+    report = make(someone)
+    begun = someone.post(f"/reports/{report['id']}/run").json()
+    path = f"/reports/{report['id']}/runs/{begun['run_id']}"
+    wait_for(lambda: someone.get(path).json()["status"] == "done", 30, "the report")
+    [(job,)] = busy.postgres.query("UPDATE report_runs SET state = 'failed', error = 'x', size_bytes = NULL WHERE id = %s RETURNING job_id", begun["run_id"])
+    busy.postgres.query("DELETE FROM report_files WHERE run_id = %s", begun["run_id"])
+    busy.postgres.query("INSERT INTO jobs (id, type, payload, state, attempts) OVERRIDING SYSTEM VALUE VALUES (%s, 'reports.make', %s, 'dead', 4)", job,
+                        json.dumps({"workspace_id": someone.workspace, "run_id": begun["run_id"]}))
+    assert someone.get(path).json()["status"] == "failed"
+    assert busy.ctl("jobs", "retry", str(job)).returncode == 0
+    done = wait_for(lambda: (lambda r: r if r["status"] == "done" else None)(someone.get(path).json()), 30, "the report after all")
+    assert done["error"] is None and fetch(someone, done).status == 200
+
+
 def test_a_shared_workspace(busy, someone):
     space = Workspace(someone)
     viewer = space.add(busy.new_user(), "viewer")
@@ -452,7 +509,11 @@ def test_at_a_shell(busy, someone, tmp_path):
     wait_for(lambda: json.loads(busy.ctl("--json", "report", "status", *one).stdout)["status"] == "done", 30, "the report")
     target = tmp_path / "out.csv"
     assert busy.ctl("report", "download", *one, "--output", str(target)).returncode == 0
-    assert target.read_text() == busy.ctl("report", "download", *one).stdout.replace("\n", "\r\n") or target.read_bytes().startswith(b"section,group,")
+    printed = subprocess.run(busy.ctl_command("report", "download", *one), capture_output=True, check=True).stdout
+    assert printed == target.read_bytes() == fetch(someone, {"report_id": added["id"], "run_id": begun["run_id"]}).body
+    with open("/dev/full", "wb") as full:
+        cut = subprocess.run(busy.ctl_command("report", "download", *one), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert cut.returncode == 1 and "not all could be written" in cut.stderr
     again = busy.ctl("report", "download", *one, "--output", str(target))
     assert again.returncode == 1 and "File exists" in again.stderr
     assert busy.ctl("report", "download", place, added["id"], str(uuid.uuid4()), "--output", str(tmp_path / "none")).returncode == 3 and not (tmp_path / "none").exists()
